@@ -1,0 +1,85 @@
+"""From YAML to a valid :class:`~bigseg.config.models.Config`, with errors that a user can act on."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from bigseg.config.models import Config
+from bigseg.errors import UserError
+
+
+def load_config(path: Path) -> Config:
+    """Read and validate a configuration file.
+
+    Raises:
+        UserError: the file is missing, not YAML, or not a valid configuration.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})", "write one with `bigseg init`") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is not YAML: {error}", "correct the file at that place") from error
+    if not isinstance(data, Mapping):
+        raise UserError(f"{path}: holds no settings", "write a configuration with `bigseg init`")
+    return validate_config(data, str(path))
+
+
+def validate_config(data: Mapping[str, Any], origin: str) -> Config:
+    """Validate settings that were read from ``origin`` (a name for messages).
+
+    Raises:
+        UserError: one message that lists each wrong key with its path, its value and what is allowed.
+    """
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(item) for item in error.errors()]
+        raise UserError(
+            f"{origin}: " + "\n  ".join(dict.fromkeys(lines)),
+            "correct the key; config/README.md lists every key with its meaning",
+        ) from error
+
+
+def _explain(item: Mapping[str, Any]) -> str:
+    """One line for one pydantic error: path, value, what is allowed."""
+    location = [str(part) for part in item["loc"]]
+    # Members of a union appear in pydantic's path by their type; users know keys and positions only.
+    path = ".".join(part for part in location if "[" not in part and part not in ("literal", "str", "int", "float"))
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        close = difflib.get_close_matches(location[-1], known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return f"{path}: unknown key{hint} (known here: {', '.join(known) or 'none'})"
+    if item["type"] == "missing":
+        return f"{path}: is missing"
+    if not path:
+        return message
+    return f"{path}: {item['input']!r} is not allowed: {message}"
+
+
+def _known_keys(location: list[str]) -> list[str]:
+    """The keys of the model at ``location``."""
+    model: Any = Config
+    for part in location:
+        if isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
+            model = _model_of(model.model_fields[part].annotation)
+        # any other part is the name of a sample, whose model was found already
+    return sorted(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _model_of(annotation: Any) -> Any:
+    """The model inside an annotation such as ``Input | None`` or ``dict[str, Sample]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        if (found := _model_of(argument)) is not None:
+            return found
+    return None

@@ -1,0 +1,89 @@
+"""The whole configuration."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from bigseg.config.model import PositiveInt, Settings, Shape
+from bigseg.config.samples import SAMPLE_NAME, Sample
+from bigseg.config.stages import (
+    Evaluate,
+    Graph,
+    Ingest,
+    Measure,
+    Partition,
+    Predict,
+    Pyramid,
+    Report,
+    Segment,
+    Supervoxels,
+)
+
+
+class Blocks(Settings):
+    """How volumes are cut into blocks."""
+
+    block_shape: Shape | Literal["auto"] = Field(
+        default="auto",
+        description="Shape (z, y, x) of a block in voxels, no larger than the volume and a whole number of chunks. "
+        "`auto`: about 256³, fitted to each volume.",
+    )
+    chunk_shape: Shape | Literal["auto"] = Field(
+        default="auto",
+        description="Shape (z, y, x) of a chunk, the unit that viewers load. A block is one Zarr shard of chunks. "
+        "`auto`: the largest divisor of the block up to 64.",
+    )
+
+
+class Execution(Settings):
+    """How the work is run. Nothing here changes a result."""
+
+    batches: PositiveInt = Field(
+        default=200, description="Upper limit of jobs per stage and time point; each works through a batch of blocks."
+    )
+    threads: PositiveInt = Field(default=2, description="Blocks that a job works on at the same time.")
+
+
+class Config(Settings):
+    """Everything that a run depends on."""
+
+    samples: Annotated[dict[str, Sample], Field(min_length=1)] = Field(
+        description="One entry per data set; the name becomes the name of the result."
+    )
+    results: Annotated[str, Field(min_length=1)] = Field(default="results", description="Folder of the results.")
+    work: Annotated[str, Field(min_length=1)] = Field(
+        default="work", description="Folder of intermediates, markers and logs; may be deleted when all is done."
+    )
+    blocks: Blocks = Field(default=Blocks(), description=str(Blocks.__doc__))
+    ingest: Ingest = Field(default=Ingest(), description=str(Ingest.__doc__))
+    predict: Predict = Field(default=Predict(), description=str(Predict.__doc__))
+    supervoxels: Supervoxels = Field(default=Supervoxels(), description=str(Supervoxels.__doc__))
+    graph: Graph = Field(default=Graph(), description=str(Graph.__doc__))
+    partition: Partition = Field(default=Partition(), description=str(Partition.__doc__))
+    segment: Segment = Field(default=Segment(), description=str(Segment.__doc__))
+    pyramid: Pyramid = Field(default=Pyramid(), description=str(Pyramid.__doc__))
+    measure: Measure = Field(default=Measure(), description=str(Measure.__doc__))
+    evaluate: Evaluate = Field(default=Evaluate(), description=str(Evaluate.__doc__))
+    report: Report = Field(default=Report(), description=str(Report.__doc__))
+    execution: Execution = Field(default=Execution(), description=str(Execution.__doc__))
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        for name in self.samples:
+            if not re.fullmatch(SAMPLE_NAME, name):
+                raise ValueError(f"samples.{name}: names are made of letters, digits, '_' and '-'")
+        block, chunk = self.blocks.block_shape, self.blocks.chunk_shape
+        if chunk != "auto":
+            if block == "auto":
+                raise ValueError("blocks.chunk_shape: can only be given together with blocks.block_shape")
+            legal = [max(c, b // c * c) for b, c in zip(block, chunk, strict=True)]
+            if legal != list(block):
+                raise ValueError(
+                    f"blocks.block_shape: {block} is not a whole number of chunks {chunk}; a legal shape is {legal}"
+                )
+        if self.results == self.work:
+            raise ValueError(f"work: {self.work!r} must differ from results, because it may be deleted")
+        return self

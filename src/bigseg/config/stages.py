@@ -1,0 +1,139 @@
+"""One model per stage; each field is a parameter on which that stage's result depends."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from bigseg.config.model import Probability, Settings
+
+Percentile = Annotated[float, Field(ge=0, le=100)]
+Sigma = Annotated[float, Field(ge=0, le=100)]
+
+
+class Ingest(Settings):
+    """Bring the image into an OME-Zarr of block-sized shards and gather its intensity statistics."""
+
+    reference: bool = Field(
+        default=True,
+        description="Use an OME-Zarr whose chunks are no larger than a block where it lies, instead of copying it.",
+    )
+
+
+class Predict(Settings):
+    """Compute the boundary map (0 = inside a cell, 1 = boundary)."""
+
+    method: Literal["intensity"] = Field(
+        default="intensity", description="`intensity`: the normalised image itself is the boundary map (membrane stains)."
+    )
+    channel: Annotated[int, Field(ge=0)] = Field(default=0, description="Image channel to use, counted from 0.")
+    invert: bool = Field(default=False, description="True where boundaries are dark (electron microscopy).")
+    percentiles: Annotated[list[Percentile], Field(min_length=2, max_length=2)] = Field(
+        default=[1.0, 99.8],
+        description="Intensity percentiles of the whole time point that become 0 and 1.",
+    )
+    sigma: Sigma = Field(
+        default=1.0,
+        description="Gaussian smoothing of the image before normalisation, in voxels of the finest axis; 0 is none.",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.percentiles[0] >= self.percentiles[1]:
+            raise ValueError(f"percentiles: {self.percentiles} must ascend, e.g. [1.0, 99.8]")
+        return self
+
+
+class Supervoxels(Settings):
+    """Over-segment the boundary map by a distance-transform watershed (Beier et al. 2017)."""
+
+    dimension: Literal["3d", "stacked_2d"] = Field(
+        default="3d",
+        description="`3d`, or `stacked_2d`: every plane by itself, for volumes whose planes are far apart.",
+    )
+    threshold: Probability = Field(
+        default=0.4, description="Boundary probability above which a voxel is boundary for the distance transform."
+    )
+    sigma_seeds: Sigma = Field(
+        default=2.0, description="Smoothing of the distance transform before its maxima become seeds, in voxels."
+    )
+    sigma_weights: Sigma = Field(
+        default=2.0, description="Smoothing of the boundary map for the watershed's height map, in voxels."
+    )
+    alpha: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.9, description="Height map = alpha · boundary map + (1 - alpha) · inverted distance."
+    )
+    minimum_size: Annotated[int, Field(ge=0)] = Field(
+        default=100, description="Supervoxels with fewer voxels than this are given to their neighbours."
+    )
+    anisotropic: bool = Field(
+        default=True,
+        description="Measure distances and smoothing in physical proportion; false treats voxels as cubes.",
+    )
+    halo: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=3, max_length=3)] | Literal["auto"] = Field(
+        default="auto",
+        description="Neighbouring voxels (z, y, x) that a block sees on each side. `auto`: 32 along the finest axis, in "
+        "physical proportion along the others.",
+    )
+
+
+class Graph(Settings):
+    """Build the region adjacency graph of the supervoxels with statistics of the boundary map on each edge."""
+
+
+class Partition(Settings):
+    """Join supervoxels into objects."""
+
+    method: Literal["gasp", "multicut", "mutex_watershed"] = Field(
+        default="gasp",
+        description="`gasp` (agglomeration; Bailoni et al. 2022), `multicut` (greedy additive, then Kernighan-Lin), "
+        "or `mutex_watershed` (Wolf et al. 2019).",
+    )
+    linkage: Literal["mean", "max", "min", "sum", "abs_max"] = Field(
+        default="mean", description="How `gasp` combines the edges of two merged clusters; `mean` is average linkage."
+    )
+    beta: Probability = Field(
+        default=0.5, description="Bias: larger values give more and smaller objects, smaller ones fewer and larger."
+    )
+    size_weight: Annotated[float, Field(ge=0, le=2)] = Field(
+        default=1.0,
+        description="`multicut`: costs are multiplied by (contact area in voxel faces)^size_weight; 0 is none.",
+    )
+
+
+class Segment(Settings):
+    """Write the label volume."""
+
+    minimum_object_size: Annotated[int, Field(ge=0)] = Field(
+        default=100,
+        description="Objects with fewer voxels than this are merged into the neighbour with the weakest boundary.",
+    )
+
+
+class Pyramid(Settings):
+    """Write coarser levels of image and labels for viewers."""
+
+    smallest: Annotated[int, Field(ge=1)] = Field(
+        default=128, description="Halve the volume until its longest axis has no more than this many voxels."
+    )
+
+
+class Measure(Settings):
+    """Write the table of objects."""
+
+
+class Evaluate(Settings):
+    """Score the labels against the truth of each sample that has one."""
+
+    ignore_zero: bool = Field(
+        default=True, description="Leave out voxels whose truth label is 0 from VOI and the adapted Rand error."
+    )
+
+
+class Report(Settings):
+    """Write the HTML report."""
+
+    planes: Annotated[int, Field(ge=1, le=16)] = Field(
+        default=1, description="Number of overlay positions along each axis."
+    )

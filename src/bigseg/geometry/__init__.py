@@ -1,0 +1,1 @@
+"""Boxes, blocks and batches: integer arithmetic only, no data."""

@@ -1,0 +1,1 @@
+"""Pure functions, array in and array out: no files, no configuration."""
