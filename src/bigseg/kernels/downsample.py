@@ -1,0 +1,51 @@
+"""Coarser levels of images and labels."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+Triple = tuple[int, int, int]
+
+
+def coarser_shape(shape: Triple, factor: Triple) -> Triple:
+    """Shape of a (z, y, x) array after division by ``factor``, rounded up."""
+    z, y, x = (-(-n // f) for n, f in zip(shape, factor, strict=True))
+    return (z, y, x)
+
+
+def mean_pool(image: np.ndarray, factor: Triple) -> np.ndarray:
+    """Mean over cells of ``factor`` voxels, in the type of the image; cells cut by the edge use what they have."""
+    values = image.astype(np.float32 if image.dtype.itemsize <= 2 else np.float64)
+    for axis, step in enumerate(factor):
+        if step > 1:
+            starts = np.arange(0, values.shape[axis], step)
+            lengths = np.diff(np.r_[starts, values.shape[axis]])
+            summed = np.add.reduceat(values, starts, axis=axis)
+            values = summed / lengths.reshape([-1 if a == axis else 1 for a in range(3)]).astype(values.dtype)
+    if image.dtype.kind in "ui":
+        values = np.rint(values)
+    return values.astype(image.dtype)
+
+
+def mode_pool(labels: np.ndarray, factor: Triple) -> np.ndarray:
+    """The most frequent label of each cell of ``factor`` voxels; of equally frequent ones the smallest.
+
+    No label appears that was not there before. Cells cut by the edge use what they have.
+    """
+    if factor == (1, 1, 1):
+        return labels.copy()
+    padded = np.pad(
+        labels, [(0, -n % f) for n, f in zip(labels.shape, factor, strict=True)], mode="edge"
+    )  # repeating edge voxels scales all votes of a cut cell alike
+    votes = np.stack([padded[tuple(slice(o, None, f) for o, f in zip(offset, factor, strict=True))]
+                      for offset in itertools.product(*(range(f) for f in factor))])
+    votes.sort(axis=0)
+    best, best_run = votes[0].copy(), np.ones(votes.shape[1:], np.uint8)
+    run = best_run.copy()
+    for before, vote in itertools.pairwise(votes):
+        run = np.where(vote == before, run + np.uint8(1), np.uint8(1))
+        longer = run > best_run
+        best[longer], best_run[longer] = vote[longer], run[longer]
+    return best

@@ -1,0 +1,53 @@
+"""From image intensities to a boundary map."""
+
+from __future__ import annotations
+
+import bioimage_cpp as bic
+import numpy as np
+
+Triple = tuple[float, float, float]
+
+_TRUNCATE = 4.0
+"""Gaussian windows end at this many standard deviations."""
+
+
+def smoothing_halo(sigma: Triple) -> tuple[int, int, int]:
+    """Voxels (z, y, x) beyond a box that :func:`smooth` looks at."""
+    z, y, x = (int(np.ceil(_TRUNCATE * s)) + 1 if s > 0 else 0 for s in sigma)
+    return (z, y, x)
+
+
+def smooth(image: np.ndarray, sigma: Triple) -> np.ndarray:
+    """Gaussian smoothing of a (z, y, x) image with a standard deviation in voxels per axis; float32.
+
+    An axis of one voxel is left alone.
+    """
+    values = np.ascontiguousarray(image, np.float32)
+    used = [axis for axis in range(3) if values.shape[axis] > 1 and sigma[axis] > 0]
+    if not used:
+        return values
+    thin = [axis for axis in range(3) if values.shape[axis] == 1]
+    squeezed = values.squeeze(axis=tuple(thin)) if len(thin) == 1 else values
+    per_axis = [sigma[axis] for axis in range(3) if not (len(thin) == 1 and axis in thin)]
+    return np.asarray(
+        bic.filters.gaussian_smoothing(squeezed, per_axis, window_size=_TRUNCATE), np.float32
+    ).reshape(values.shape)
+
+
+def boundary_map(image: np.ndarray, low: float, high: float, *, invert: bool) -> np.ndarray:
+    """Scale intensities so that ``low`` becomes 0 and ``high`` 255, clipped; inverted where boundaries are dark.
+
+    Args:
+        image: (z, y, x), any real type.
+        low: intensity that becomes 0.
+        high: intensity that becomes 255; must differ from ``low``.
+        invert: whether dark is boundary.
+
+    Returns:
+        (z, y, x) uint8; 255 stands for boundary probability 1.
+    """
+    scaled = (image.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
+    np.clip(scaled, 0, 255, out=scaled)
+    if invert:
+        np.subtract(255, scaled, out=scaled)
+    return np.rint(scaled).astype(np.uint8)

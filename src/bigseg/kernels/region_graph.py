@@ -1,0 +1,114 @@
+"""The region adjacency graph of supervoxels, block by block and merged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import bioimage_cpp as bic
+import numpy as np
+
+
+@dataclass(frozen=True)
+class EdgeTable:
+    """Edges between supervoxels with statistics of the boundary map on their contact.
+
+    Attributes:
+        u: (n,) uint64 smaller id of each pair.
+        v: (n,) uint64 larger id.
+        count: (n,) float64 number of voxel faces in contact.
+        mean: (n,) float64 mean boundary probability in [0, 1].
+        m2: (n,) float64 sum of squared deviations from the mean.
+        minimum: (n,) float64.
+        maximum: (n,) float64.
+    """
+
+    u: np.ndarray
+    v: np.ndarray
+    count: np.ndarray
+    mean: np.ndarray
+    m2: np.ndarray
+    minimum: np.ndarray
+    maximum: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.u)
+
+
+def block_edges(labels: np.ndarray, boundary: np.ndarray, inner_shape: tuple[int, int, int]) -> EdgeTable:
+    """Edges that a block owns: those whose contact's lower voxel lies in its inner box.
+
+    Args:
+        labels: (z, y, x) uint64 supervoxels of the inner box, which starts at 0, and one voxel more along each axis
+            where the volume goes on; 0 is no supervoxel.
+        boundary: same shape, uint8 boundary map; the value on a contact is the mean of its two voxels.
+        inner_shape: shape of the inner box.
+
+    Returns:
+        The edges, ascending by (u, v).
+    """
+    used = labels[tuple(slice(0, n + 1) for n in inner_shape)]
+    edges, stats = bic.graph.distributed.block_edge_map_stats(
+        np.ascontiguousarray(used),
+        np.ascontiguousarray(boundary[: used.shape[0], : used.shape[1], : used.shape[2]]),
+        [0, 0, 0],
+        list(inner_shape),
+        number_of_threads=1,
+    )
+    real = edges[:, 0] != 0  # u < v, so the background can only be u
+    return _table(edges[real], stats[real], 1 / 255)
+
+
+def merge_edges(parts: list[EdgeTable]) -> EdgeTable:
+    """Add up tables; statistics of a pair that is in several of them are combined (Chan et al. 1979).
+
+    Returns:
+        The edges, ascending by (u, v), each pair once.
+    """
+    u, v, count, mean, m2, low, high = (
+        np.concatenate([getattr(part, name) for part in parts]) if parts else np.zeros(0)
+        for name in ("u", "v", "count", "mean", "m2", "minimum", "maximum")
+    )
+    if not len(u):
+        return empty_edges()
+    order = np.lexsort((v, u))
+    u, v, count, mean, m2, low, high = (column[order] for column in (u, v, count, mean, m2, low, high))
+    first = np.flatnonzero(np.r_[True, (u[1:] != u[:-1]) | (v[1:] != v[:-1])])
+    total = np.add.reduceat(count, first)
+    average = np.add.reduceat(count * mean, first) / total
+    group = np.repeat(np.arange(len(first)), np.diff(np.r_[first, len(u)]))
+    spread = np.add.reduceat(m2 + count * (mean - average[group]) ** 2, first)
+    return EdgeTable(
+        u[first], v[first], total, average, spread, np.minimum.reduceat(low, first), np.maximum.reduceat(high, first)
+    )
+
+
+def contract(edges: EdgeTable, to: np.ndarray, ids: np.ndarray) -> EdgeTable:
+    """The edges between clusters when node ``ids[i]`` becomes part of cluster ``to[i]``; edges inside a cluster vanish.
+
+    Args:
+        edges: edges between nodes.
+        to: (n,) uint64 cluster of each node.
+        ids: (n,) uint64 ids of the nodes, ascending.
+    """
+    a, b = to[np.searchsorted(ids, edges.u)], to[np.searchsorted(ids, edges.v)]
+    kept = a != b
+    columns = (column[kept] for column in (edges.count, edges.mean, edges.m2, edges.minimum, edges.maximum))
+    return merge_edges([EdgeTable(np.minimum(a, b)[kept], np.maximum(a, b)[kept], *columns)])
+
+
+def empty_edges() -> EdgeTable:
+    """A table without edges."""
+    ids, numbers = np.zeros(0, np.uint64), np.zeros(0, np.float64)
+    return EdgeTable(ids, ids, numbers, numbers, numbers, numbers, numbers)
+
+
+def _table(edges: np.ndarray, stats: np.ndarray, scale: float) -> EdgeTable:
+    return EdgeTable(
+        edges[:, 0],
+        edges[:, 1],
+        stats[:, 0],
+        stats[:, 1] * scale,
+        stats[:, 2] * scale**2,
+        stats[:, 3] * scale,
+        stats[:, 4] * scale,
+    )

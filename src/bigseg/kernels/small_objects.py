@@ -1,0 +1,79 @@
+"""Merge objects below a minimum size, decided on the graph of objects, before a voxel is written."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+import numpy as np
+
+from bigseg.kernels.region_graph import EdgeTable
+
+
+def merge_small(ids: np.ndarray, sizes: np.ndarray, edges: EdgeTable, minimum: int) -> np.ndarray:
+    """Merge each object with fewer than ``minimum`` voxels into the neighbour with the weakest boundary between them.
+
+    The smallest object goes first, ties by id; among equally weak boundaries the largest contact, then the smallest id
+    wins. The merged object has the union's size and edges, and goes on if it is still too small. An object without
+    neighbours stays as it is.
+
+    Args:
+        ids: (n,) uint64 objects, ascending.
+        sizes: (n,) uint64 voxels.
+        edges: edges between objects.
+        minimum: smallest size that is left alone.
+
+    Returns:
+        (n,) uint64 the object that each one becomes part of, named by its smallest member.
+    """
+    u, v = np.searchsorted(ids, edges.u), np.searchsorted(ids, edges.v)
+    parent = np.arange(len(ids))
+    voxels = sizes.astype(np.int64)
+    # Only small objects ever look at their neighbours, so only their edges are kept: neighbour -> (faces, sum).
+    near: dict[int, dict[int, tuple[float, float]]] = {int(i): {} for i in np.flatnonzero(voxels < minimum)}
+    touching_small = np.isin(u, list(near)) | np.isin(v, list(near))
+    for a, b, count, mean in zip(
+        u[touching_small], v[touching_small], edges.count[touching_small], edges.mean[touching_small], strict=True
+    ):
+        for here, there in ((int(a), int(b)), (int(b), int(a))):
+            if here in near:
+                near[here][there] = (float(count), float(count * mean))
+
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = int(parent[node])
+        return node
+
+    heap = [(int(voxels[i]), i) for i in near]
+    heapq.heapify(heap)
+    while heap:
+        size, node = heapq.heappop(heap)
+        if parent[node] != node or size != voxels[node] or size >= minimum:
+            continue
+        around = _gather(near[node], node, root)
+        if not around:
+            continue
+        best = min(around, key=lambda other: (around[other][1] / around[other][0], -around[other][0], other))
+        kept, gone = min(node, best), max(node, best)
+        parent[gone] = kept
+        voxels[kept] = voxels[node] + voxels[best]
+        if voxels[kept] < minimum:
+            merged = dict(around)
+            for other, (count, total) in near[best].items():
+                before = merged.get(other, (0.0, 0.0))
+                merged[other] = (before[0] + count, before[1] + total)
+            near[kept] = merged
+            heapq.heappush(heap, (int(voxels[kept]), kept))
+    return ids[np.array([root(i) for i in range(len(ids))], np.int64)] if len(ids) else ids
+
+
+def _gather(neighbours: dict[int, tuple[float, float]], node: int, root: Callable[[int], int]) -> dict[int, tuple[float, float]]:
+    """Neighbours by the objects that they are part of now."""
+    found: dict[int, tuple[float, float]] = {}
+    for other, (count, total) in neighbours.items():
+        name = root(other)
+        if name != node:
+            before = found.get(name, (0.0, 0.0))
+            found[name] = (before[0] + count, before[1] + total)
+    return found

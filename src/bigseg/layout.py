@@ -1,0 +1,74 @@
+"""Where every file of a sample lies. Nothing else in bigseg builds such a path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def time_name(time: int) -> str:
+    """The name of a time point in paths: ``t0003``."""
+    return f"t{time:04d}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of one sample."""
+
+    results: Path
+    work: Path
+    sample: str
+
+    @property
+    def result(self) -> Path:
+        """The OME-Zarr of image and labels."""
+        return self.results / f"{self.sample}.ome.zarr"
+
+    @property
+    def result_folder(self) -> Path:
+        """Tables, scores and report beside the OME-Zarr."""
+        return self.results / self.sample
+
+    @property
+    def folder(self) -> Path:
+        """Intermediates of the sample."""
+        return self.work / self.sample
+
+    def image(self, level: int = 0) -> Path:
+        """Image array of a pyramid level, (t, c, z, y, x)."""
+        return self.result / str(level)
+
+    def labels(self, level: int = 0) -> Path:
+        """Label array of a pyramid level, (t, z, y, x)."""
+        return self.result / "labels" / "segmentation" / str(level)
+
+    @property
+    def boundary_map(self) -> Path:
+        """Boundary map of stage ``predict``, (t, z, y, x) uint8."""
+        return self.folder / "predict.zarr" / "boundary"
+
+    @property
+    def supervoxels(self) -> Path:
+        """Supervoxels, (t, z, y, x) uint64."""
+        return self.folder / "supervoxels.zarr" / "labels"
+
+    def table(self, stage: str, name: str, time: int, piece: int | None = None) -> Path:
+        """A Parquet table of a stage, of one piece or of a whole time point."""
+        suffix = "" if piece is None else f"-{piece:06d}"
+        return self.folder / stage / time_name(time) / f"{name}{suffix}.parquet"
+
+    def statistics(self, time: int) -> Path:
+        """Global intensity statistics of one time point."""
+        return self.folder / "ingest" / time_name(time) / "statistics.json"
+
+    def marker(self, stage: str, time: int | None, unit: str) -> Path:
+        """The marker of one job; ``time`` is None for jobs over all time points."""
+        return self._job("status", stage, time, unit, ".json")
+
+    def ledger(self, stage: str, time: int | None, unit: str) -> Path:
+        """The ledger of one job."""
+        return self._job("ledger", stage, time, unit, ".jsonl")
+
+    def _job(self, kind: str, stage: str, time: int | None, unit: str, suffix: str) -> Path:
+        when = "all" if time is None else time_name(time)
+        return self.folder / kind / stage / when / f"{unit}{suffix}"

@@ -1,0 +1,27 @@
+"""Short fingerprints of arrays and of settings."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import xxhash
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def digest_arrays(*arrays: np.ndarray) -> str:
+    """128-bit fingerprint (hex) of the types, shapes and values of ``arrays``, independent of memory layout."""
+    import numpy as np
+
+    state = xxhash.xxh3_128()
+    for array in arrays:
+        state.update(f"{array.dtype.newbyteorder('<').str}{array.shape}".encode())
+        state.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return state.hexdigest()
+
+
+def digest_json(value: Any) -> str:
+    """128-bit fingerprint (hex) of anything that JSON can express; the order of keys does not matter."""
+    return xxhash.xxh3_128_hexdigest(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())

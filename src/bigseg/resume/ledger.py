@@ -1,0 +1,100 @@
+"""Ledgers: append-only records of finished pieces, so that a killed job goes on where it was.
+
+One file per job. A record is appended only after the output of its piece is durable. Records carry the time, because
+a piece may have been done by jobs with other batches before: of several records of a piece the youngest counts, since
+it tells what the store holds now.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bigseg.errors import UserError
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished piece.
+
+    Attributes:
+        piece: number of the piece.
+        key: fingerprint of everything the output depends on.
+        digest: fingerprint of the output.
+        seconds: wall time that it took.
+        note: figures about the output, e.g. the number of supervoxels.
+        at: time of writing, nanoseconds since 1970.
+    """
+
+    piece: int
+    key: str
+    digest: str
+    seconds: float = 0.0
+    note: dict[str, Any] = field(default_factory=dict)
+    at: int = field(default_factory=time.time_ns)
+
+
+def read_ledger(path: Path) -> list[Record]:
+    """The records of one ledger; a line torn by a kill is skipped, its piece is simply done again."""
+    records = []
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})", "make the work folder readable") from error
+    for line in lines:
+        try:
+            records.append(Record(**json.loads(line)))
+        except (ValueError, TypeError):
+            continue
+    return records
+
+
+def youngest(paths: list[Path]) -> dict[int, Record]:
+    """For each piece in any of the ledgers, its youngest record."""
+    found: dict[int, Record] = {}
+    for path in paths:
+        for record in read_ledger(path):
+            if record.piece not in found or record.at >= found[record.piece].at:
+                found[record.piece] = record
+    return found
+
+
+class Ledger:
+    """The ledger of one job, open for appending; safe to use from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the ledger at ``path``, creating it if needed.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab")
+        except OSError as error:
+            raise UserError(
+                f"{path}: cannot be written ({error.strerror})", "make the folder writable or choose another `work:`"
+            ) from error
+        self._lock = threading.Lock()
+        if self._file.tell():
+            # A line torn by a kill must not swallow the first record of this run.
+            self._file.write(b"\n")
+
+    def append(self, record: Record) -> None:
+        """Add a record and make it durable."""
+        line = json.dumps(asdict(record), separators=(",", ":")).encode() + b"\n"
+        with self._lock:
+            self._file.write(line)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

@@ -1,0 +1,67 @@
+"""Markers: one small deterministic JSON file per job, the only file that a rule declares as output.
+
+A marker holds no times, hosts or paths: an identical rerun writes identical bytes, and Snakemake, which compares small
+files by checksum, then runs nothing downstream.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bigseg.errors import UserError
+from bigseg.resume.files import write_json
+
+
+@dataclass(frozen=True)
+class Marker:
+    """What one job has done.
+
+    Attributes:
+        step: ``stage.step``, e.g. ``supervoxels.blocks``.
+        version: version of the stage's code.
+        fingerprint: fingerprint of the parameters.
+        digests: fingerprint of each piece's output, by piece number.
+    """
+
+    step: str
+    version: int
+    fingerprint: str
+    digests: Mapping[int, str]
+
+    def write(self, path: Path) -> None:
+        """Write the marker whole or not at all."""
+        write_json(
+            path,
+            {
+                "step": self.step,
+                "version": self.version,
+                "fingerprint": self.fingerprint,
+                "digests": {f"{piece:06d}": self.digests[piece] for piece in sorted(self.digests)},
+            },
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Marker:
+        """Read a marker.
+
+        Raises:
+            UserError: the file is missing or is no marker.
+        """
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            digests = {int(piece): str(digest) for piece, digest in data["digests"].items()}
+            return cls(str(data["step"]), int(data["version"]), str(data["fingerprint"]), digests)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path}: is not a marker of bigseg ({error})", "delete this file and run again") from error
+
+
+def upstream_digests(paths: Iterable[Path]) -> dict[str, dict[int, str]]:
+    """The digests in several markers, by step and piece."""
+    digests: dict[str, dict[int, str]] = {}
+    for path in paths:
+        marker = Marker.read(path)
+        digests.setdefault(marker.step, {}).update(marker.digests)
+    return digests

@@ -1,0 +1,192 @@
+"""bigseg's own voxel arrays: Zarr v3, one shard per block, one writer per shard.
+
+Arrays are (t, c, z, y, x) or (t, z, y, x). A block is one shard, so concurrent jobs that work on different blocks never
+write the same file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec
+
+from bigseg.errors import UserError
+from bigseg.geometry.box import Box, Triple
+from bigseg.resume.files import write_json
+
+# The Rust codec pipeline writes shards about three times as fast as the default one. Blocks are the unit of
+# parallelism, hence one thread within a block.
+zarr.config.set(
+    {
+        "codec_pipeline.path": "zarrs.ZarrsCodecPipeline",
+        "codec_pipeline.chunk_concurrent_maximum": 1,
+        "threading.max_workers": 1,
+        "async.concurrency": 1,
+    }
+)
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """What an array of bigseg looks like."""
+
+    path: Path
+    shape: tuple[int, ...]
+    axes: str
+    dtype: str
+    shard_shape: Triple
+    chunk_shape: Triple
+
+
+class VolumeArray:
+    """A Zarr array whose last three axes are (z, y, x), read and written box by box; safe to use from several threads."""
+
+    def __init__(self, path: Path, axes: str) -> None:
+        """Open an existing array with the given axes, a subsequence of ``tczyx``.
+
+        Raises:
+            UserError: there is no readable array.
+        """
+        self.path = path
+        self.axes = axes
+        try:
+            self.array = zarr.open_array(str(path), mode="r+")
+        except (OSError, ValueError, KeyError, zarr.errors.BaseZarrError) as error:
+            raise UserError(
+                f"{path}: is not a readable Zarr array ({error})",
+                "if it was damaged or moved, delete it together with the sample's work folder and run again",
+            ) from error
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the voxels."""
+        return np.dtype(self.array.dtype)
+
+    def read(self, t: int, c: int, box: Box) -> np.ndarray:
+        """Voxels (z, y, x) of ``box`` of one time point and channel.
+
+        Raises:
+            UserError: a chunk is damaged.
+        """
+        try:
+            return np.asarray(self.array[self._index(t, c, box)]).reshape(box.shape)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"{self.path}: voxels {box} of time point {t} cannot be read ({error})",
+                "the file is damaged: delete the array and the sample's work folder and run again",
+            ) from error
+
+    def write(self, t: int, c: int, box: Box, values: np.ndarray) -> None:
+        """Write the voxels of ``box``, a whole block, and wait until they are on disk.
+
+        Raises:
+            UserError: the disk is full or may not be written.
+        """
+        try:
+            self.array[self._index(t, c, box)] = values.reshape(self._stored_shape(box))
+            for shard in self._shards(t, c, box):
+                if shard.exists():  # a shard of nothing but zeros is not stored
+                    with shard.open("rb") as file:
+                        os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:
+            raise UserError(
+                f"{self.path}: block {box} of time point {t} cannot be written ({error})",
+                "free space on that disk or make the folder writable, then run again",
+            ) from error
+
+    def stored(self, t: int, c: int, box: Box) -> bool:
+        """Whether every shard of ``box`` exists; shards of nothing but zeros never do."""
+        return all(shard.exists() for shard in self._shards(t, c, box))
+
+    def _index(self, t: int, c: int, box: Box) -> tuple[int | slice, ...]:
+        place: dict[str, int | slice] = {"t": t, "c": c, **dict(zip("zyx", box.slices, strict=True))}
+        return tuple(place[axis] for axis in self.axes)
+
+    def _stored_shape(self, box: Box) -> tuple[int, ...]:
+        lengths = dict(zip("zyx", box.shape, strict=True))
+        return tuple(lengths[axis] for axis in self.axes if axis in lengths)
+
+    def _shards(self, t: int, c: int, box: Box) -> Iterator[Path]:
+        shard = self.array.shards or self.array.chunks
+        size = dict(zip(self.axes, shard, strict=True))
+        first = {"t": t, "c": c, **dict(zip("zyx", box.begin, strict=True))}
+        last = {"t": t + 1, "c": c + 1, **dict(zip("zyx", box.end, strict=True))}
+        ranges = [range(first[axis] // size[axis], -(-last[axis] // size[axis])) for axis in self.axes]
+        for position in np.ndindex(*(len(r) for r in ranges)):
+            yield self.path.joinpath("c", *(str(r[i]) for r, i in zip(ranges, position, strict=True)))
+
+
+def ensure_array(spec: ArraySpec) -> VolumeArray:
+    """Open the array that ``spec`` describes, creating it if needed; many jobs may call this at once.
+
+    An array of another shape of volume or block, left by an earlier configuration of the same sample, is replaced; an
+    array that only has another number of time points is resized and keeps its data.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    spec.path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(spec.path.with_name(f".{spec.path.name}.lock")):
+        if (spec.path / "zarr.json").exists():
+            found = zarr.open_array(str(spec.path), mode="r+")
+            same = (
+                found.dtype == np.dtype(spec.dtype)
+                and found.shape[1:] == spec.shape[1:]
+                and found.shards == _full(spec.shard_shape, spec)
+                and found.chunks == _full(spec.chunk_shape, spec)
+            )
+            if same and found.shape[0] != spec.shape[0]:
+                _set_shape(spec.path / "zarr.json", spec.shape)
+            if same:
+                return VolumeArray(spec.path, spec.axes)
+            shutil.rmtree(spec.path)
+        zarr.create_array(
+            str(spec.path),
+            shape=spec.shape,
+            dtype=spec.dtype,
+            chunks=_full(spec.chunk_shape, spec),
+            shards=_full(spec.shard_shape, spec),
+            compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
+            fill_value=0,
+            dimension_names=tuple(spec.axes),
+            zarr_format=3,
+        )
+    return VolumeArray(spec.path, spec.axes)
+
+
+def _full(shape: Triple, spec: ArraySpec) -> tuple[int, ...]:
+    """A (z, y, x) chunk shape with length 1 along the leading axes."""
+    return (1,) * (len(spec.axes) - 3) + shape
+
+
+def _set_shape(metadata: Path, shape: tuple[int, ...]) -> None:
+    """Change only the length of the time axis; chunks hold one time point each, so data stay where they are.
+
+    Not ``Array.resize``: that deletes the chunks of time points cut off, and nothing is deleted implicitly.
+    """
+    content = json.loads(metadata.read_text(encoding="utf-8"))
+    content["shape"] = list(shape)
+    write_json(metadata, content)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock that the system releases when the process ends, however it ends."""
+    try:
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        raise UserError(
+            f"{path.parent}: cannot be written ({error.strerror or error})",
+            "make the folder writable or choose others with `results:` and `work:`",
+        ) from error
