@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, Never, Self, TextIO
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -16,15 +16,17 @@ class Progress:
     """Blocks done of a known number, Mvox/s since the start, and the time left at that speed.
 
     Use it as a context manager, and call :meth:`done` from any thread.
-
-    Args:
-        total: blocks to do.
-        label: what is being done, for example the name of a stage.
-        stream: where to write; standard error if left out.
-        interval: least seconds between two lines where ``stream`` is not a terminal.
     """
 
     def __init__(self, total: int, label: str, *, stream: TextIO | None = None, interval: float = 30.0) -> None:
+        """Prepare; time counts from the start of the ``with`` block.
+
+        Args:
+            total: blocks to do.
+            label: what is being done, for example the name of a stage.
+            stream: where to write; standard error if left out.
+            interval: least seconds between two lines where ``stream`` is not a terminal.
+        """
         self._total = total
         self._label = label
         self._stream = sys.stderr if stream is None else stream
@@ -32,9 +34,10 @@ class Progress:
         self._lock = threading.Lock()
         self._blocks = 0
         self._voxels = 0
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[Never] | None = None
 
     def __enter__(self) -> Self:
+        """Start the clock."""
         self._start = self._last_line = time.monotonic()
         if self._stream.isatty():
             from tqdm import tqdm  # a log file does not need it, and every job would pay for the import
@@ -59,6 +62,7 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Close the bar or write the last line, which tells whether the work ended or was stopped."""
         with self._lock:
             if self._bar is not None:
                 self._bar.close()
@@ -71,7 +75,7 @@ class Progress:
         return f"{self._voxels / 1e6 / max(now - self._start, 1e-9):.1f} Mvox/s"
 
     def _write(self, text: str) -> None:
-        print(f"{self._label}: {self._blocks}/{self._total} blocks, {text}", file=self._stream, flush=True)  # noqa: T201
+        print(f"{self._label}: {self._blocks}/{self._total} blocks, {text}", file=self._stream, flush=True)
 
 
 def _duration(seconds: float) -> str:

@@ -41,8 +41,10 @@ class Blocks(Settings):
 class Execution(Settings):
     """How the work is run. Nothing here changes a result."""
 
-    batches: PositiveInt = Field(
-        default=200, description="Upper limit of jobs per stage and time point; each works through a batch of blocks."
+    batches: PositiveInt | Literal["auto"] = Field(
+        default="auto",
+        description="Jobs per stage and time point; each works through a batch of blocks. `auto`: one for every "
+        "64 million voxels, at most 200.",
     )
     threads: PositiveInt = Field(default=2, description="Blocks that a job works on at the same time.")
 

@@ -59,7 +59,7 @@ class Supervoxels(Settings):
         default=2.0, description="Smoothing of the distance transform before its maxima become seeds, in voxels."
     )
     sigma_weights: Sigma = Field(
-        default=2.0, description="Smoothing of the boundary map for the watershed's height map, in voxels."
+        default=0.0, description="Smoothing of the boundary map for the watershed's height map, in voxels; 0 is none."
     )
     alpha: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.9, description="Height map = alpha · boundary map + (1 - alpha) · inverted distance."

@@ -1,7 +1,7 @@
 """Contingency tables of two label volumes: how many voxels every pair (result label, truth label) shares.
 
-All scores of ``bigseg.kernels.scores`` follow from this table, and tables of disjoint blocks add up exactly, so a volume
-is scored block by block without ever being in memory. The table is sparse: it holds only the pairs that occur.
+All scores of ``bigseg.kernels.scores`` follow from this table, and tables of disjoint blocks add up exactly, so a
+volume is scored block by block without ever being in memory. The table is sparse: it holds only pairs that occur.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def merge(parts: Iterable[Contingency]) -> Contingency:
     """Add up the tables of disjoint sets of voxels, exactly.
 
     Parts are taken one at a time, so a generator need not hold them. They are collected until they have as many rows
-    as the sum so far, then sorted into it: every row is sorted about log₂(blocks) times at most, and memory stays within
-    a few times the rows of the merged table however many parts there are.
+    as the sum so far, then sorted into it: a row is sorted about log₂(number of parts) times at most, and memory stays
+    within a few times that of the merged table however many parts there are.
 
     Args:
         parts: tables in any order.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import bioimage_cpp as bic
 import numpy as np
@@ -31,7 +31,12 @@ class EdgeTable:
     maximum: np.ndarray
 
     def __len__(self) -> int:
+        """Number of edges."""
         return len(self.u)
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The columns by name."""
+        return {column.name: getattr(self, column.name) for column in fields(self)}
 
 
 def block_edges(labels: np.ndarray, boundary: np.ndarray, inner_shape: tuple[int, int, int]) -> EdgeTable:
@@ -64,12 +69,12 @@ def merge_edges(parts: list[EdgeTable]) -> EdgeTable:
     Returns:
         The edges, ascending by (u, v), each pair once.
     """
-    u, v, count, mean, m2, low, high = (
-        np.concatenate([getattr(part, name) for part in parts]) if parts else np.zeros(0)
-        for name in ("u", "v", "count", "mean", "m2", "minimum", "maximum")
-    )
-    if not len(u):
+    parts = [part for part in parts if len(part)]
+    if not parts:
         return empty_edges()
+    u, v, count, mean, m2, low, high = (
+        np.concatenate(columns) for columns in zip(*(part.columns().values() for part in parts), strict=True)
+    )
     order = np.lexsort((v, u))
     u, v, count, mean, m2, low, high = (column[order] for column in (u, v, count, mean, m2, low, high))
     first = np.flatnonzero(np.r_[True, (u[1:] != u[:-1]) | (v[1:] != v[:-1])])

@@ -136,7 +136,7 @@ def scores(*tables: Contingency, ignore_zero: bool = True) -> Scores:
     Returns:
         Plain Python numbers, never NaN.
     """
-    return combine((tally(table, ignore_zero=ignore_zero) for table in tables))
+    return combine(tally(table, ignore_zero=ignore_zero) for table in tables)
 
 
 def combine(tallies: Iterable[Tally]) -> Scores:
@@ -147,7 +147,8 @@ def combine(tallies: Iterable[Tally]) -> Scores:
 def tally(table: Contingency, *, ignore_zero: bool = True) -> Tally:
     """Reduce the table of one time point to the sums that the scores need.
 
-    - split: H(result | truth) = Σ n_ij / n · log₂(t_j / n_ij); merge: H(truth | result) = Σ n_ij / n · log₂(r_i / n_ij).
+    - VOI split: H(result | truth) = Σ n_ij / n · log₂(t_j / n_ij).
+    - VOI merge: H(truth | result) = Σ n_ij / n · log₂(r_i / n_ij).
     - adapted Rand error: 1 − F of precision and recall over pairs of *different* voxels, as in
       ``skimage.metrics.adapted_rand_error``, which is (Σ r_i² + Σ t_j² − 2 Σ n_ij²) / (Σ r_i² + Σ t_j² − 2 n).
       ``elf.evaluation.rand_index`` also counts each voxel paired with itself, so its denominator lacks the − 2 n: it
@@ -200,11 +201,15 @@ def _partition_sums(count: Counts, i: Index, j: Index) -> tuple[float, float, fl
     """
     shared = count.astype(np.float64)
     r, t = _sizes(count, i)[i].astype(np.float64), _sizes(count, j)[j].astype(np.float64)
-    split = shared @ np.log2(t / shared)
-    merge = shared @ np.log2(r / shared)
-    apart = shared @ ((r - shared) + (t - shared))
-    together = shared @ ((r - 1.0) + (t - 1.0))
-    return float(split), float(merge), float(apart), float(together)
+    terms = (
+        shared * np.log2(t / shared),
+        shared * np.log2(r / shared),
+        shared * ((r - shared) + (t - shared)),
+        shared * ((r - 1.0) + (t - 1.0)),
+    )
+    # NumPy's own sum, not a BLAS dot product, whose rounding depends on its number of threads.
+    split, merge, apart, together = (float(term.sum()) for term in terms)
+    return split, merge, apart, together
 
 
 def _sizes(count: Counts, index: Index) -> Counts:
@@ -224,8 +229,8 @@ def _sum_of_best(dice: npt.NDArray[np.float64], index: Index, length: int) -> fl
 def _matches(good: npt.NDArray[np.bool_], i: Index, j: Index) -> int:
     """Size of the largest matching among the pairs marked ``good``, all of IoU ≥ 0.5.
 
-    Above 0.5 no two of these pairs share an object. At exactly 0.5 a result may pair with two truths (or the reverse) if
-    each is just a half of it and lies wholly inside, so meets nothing else. The pairs thus form stars of one or two
+    Above 0.5 no two of these pairs share an object. At exactly 0.5 a result may pair with two truths (or the reverse)
+    if each is just a half of it and lies wholly inside, so meets nothing else. The pairs thus form stars of one or two
     edges, each worth one match, and a forest has as many trees as it has vertices more than edges.
     """
     return int(np.unique(i[good]).size + np.unique(j[good]).size - np.count_nonzero(good))

@@ -5,9 +5,9 @@ displacement field that curves their walls. The image shows the walls as a confo
 number is a hash of what it belongs to (a lattice point, a pair of cells, a voxel), so nothing is remembered between two
 calls and the smallest box of a volume of many terabytes costs only itself.
 
-A voxel must come out the same, bit by bit, whatever the box it is asked in. So all floating-point work is done per tile
-of a grid that is fixed in the volume, and only with operations whose result does not depend on how NumPy vectorises them
-(no BLAS, and sines only on tables of a whole axis).
+A voxel must come out the same, bit by bit, whatever the box it is asked in. So all work is done per tile of a grid that
+is fixed in the volume, and only with operations whose result does not depend on how NumPy vectorises them (no BLAS, and
+sines only for tables of a whole axis).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,47 +26,45 @@ from numpy.typing import NDArray
 from bigseg.geometry.box import Box, Triple
 
 Floats = NDArray[np.float32]
-TripleUm = tuple[float, float, float]
+Image = NDArray[np.uint8] | NDArray[np.uint16]
 
-_MASK64 = (1 << 64) - 1
+WHITE = 1.2
+SURF = 0.8
+C0 = 0.7
 _REACH = 2
-"""Lattice cells to look at on either side. A seed lies within half a lattice cell of its point, so the two nearest seeds
-are at most √3 lattice cells away, and a seed three cells further at least two."""
+"""Lattice cells to look at on either side. A seed stays in its lattice cell, so the two nearest seeds of a point are at
+most √3 lattice constants away, and a seed three cells further at least two."""
+_MARGIN = _REACH + 1
+"""Lattice cells around the volume: growth samples ever closer to the centre, sway and curvature add up to one cell."""
 _INDEX_MASK = np.uint32(127)
-"""The low bits of a squared distance, which hold the position of its seed among a tile's candidates (fewer than 60)."""
-_TILE_VOXELS = 4096
-_TILE_EDGE = 0.75
-"""Longest edge of a tile, in lattice cells."""
+"""The low bits of a squared distance, which hold the position of its seed among a tile's candidates (about 30)."""
+_TILE_VOXELS, _TILE_EDGE = 8192, 0.9
+"""Most voxels of a tile, and its longest edge in lattice constants."""
+_ORGAN = 0.88
+"""Extent of the organ relative to the volume."""
+_OVERHANG = 0.1
+"""How far above the organ's surface a cell's seed may lie, in lattice constants: more, flat cells; less, notches."""
 _WAVES = 2
 """Plane waves per component of the displacement field."""
 _WALL_STEPS = 256
-_WALL_REACH = 4
-"""Standard deviations of the blurred wall beyond which it is dark."""
-_NOISE_BITS = 12
+"""Steps per standard deviation of a blurred wall in the table of its profile."""
+_NOISE_BITS, _READ_NOISE, _SWAY = 12, 0.02, 0.06
+"""Sway, the largest displacement of the whole tissue, in lattice constants; read noise relative to a bright wall."""
+_LATTICE, _WALL, _CELL, _NOISE, _MOTION = range(5)
+"""What a random number is for: each has a stream of its own."""
 
 
-class Salt:
-    """What a random number is for: streams with different salts are independent."""
-
-    LATTICE, WALL, CELL, NOISE, WAVE, SWAY = range(6)
-
-
-def _mix(value: int) -> int:
-    """One step of splitmix64 on a Python integer."""
-    value = (value + 0x9E3779B97F4A7C15) & _MASK64
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK64
-    return value ^ (value >> 31)
-
-
-def _hash(key: NDArray[np.uint64] | int, value: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The stream ``key`` at ``value``, both broadcast; at least one-dimensional, so that overflow wraps silently."""
-    h = value + np.uint64(0x9E3779B97F4A7C15)
-    h = h ^ (np.asarray(key, np.uint64) if isinstance(key, np.ndarray) else np.uint64(key))
+def _hash(key: NDArray[np.uint64], value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The stream ``key`` at ``value``, broadcast, by the finaliser of splitmix64; an array, so that overflow wraps."""
+    h = (value + np.uint64(0x9E3779B97F4A7C15)) ^ key
     h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: NDArray[np.uint64] = h ^ (h >> np.uint64(31))
-    return mixed
+    return np.asarray(h ^ (h >> np.uint64(31)), np.uint64)
+
+
+def _key(tissue: Tissue, purpose: int) -> NDArray[np.uint64]:
+    """The stream of random numbers for one purpose."""
+    return _hash(np.array([purpose], np.uint64), np.array([tissue.seed % (1 << 64)], np.uint64))
 
 
 def _uniform(hashes: NDArray[np.uint64], part: int = 0) -> NDArray[np.float64]:
@@ -83,7 +81,7 @@ class Tissue:
     """
 
     shape: Triple
-    voxel_size_um: TripleUm = (0.5, 0.25, 0.25)
+    voxel_size_um: tuple[float, float, float] = (0.5, 0.25, 0.25)
     cell_diameter_um: float = 8.0
     """Diameter of the ball with the volume of the mean cell."""
     seed: int = 0
@@ -92,11 +90,9 @@ class Tissue:
     jitter: float = 0.7
     """Irregularity of the cells: 0, cubes … 1, seeds anywhere in their lattice cell."""
     curvature: float = 0.12
-    """Amplitude of the displacement that curves the walls, in lattice cells; at most 0.15, so that it never folds."""
+    """Amplitude of the displacement that curves the walls, in lattice constants; at most 0.15, or it might fold."""
     growth: float = 0.015
     """Relative growth of every length from one time to the next."""
-    sway_um: float = 0.4
-    """Largest displacement of the tissue as a whole, in each axis."""
     wall_thickness_um: float = 0.35
     psf_um: tuple[float, float] = (0.45, 0.2)
     """Standard deviation of the optical blur along z and within a plane."""
@@ -106,8 +102,6 @@ class Tissue:
     """Brightness of cell bodies and of the haze, relative to a well stained wall."""
     photons: float = 30.0
     """Photons in a well stained wall: fewer mean more noise."""
-    read_noise: float = 0.02
-    """Standard deviation of the Gaussian part of the noise, relative to a well stained wall."""
     dtype: Literal["uint8", "uint16"] = "uint8"
     """Type of the image; a well stained wall is at 180 of 255, or at 2,880 of a 12-bit camera's 4,095."""
 
@@ -116,18 +110,16 @@ class Tissue:
         if min(self.shape) < 1 or min(self.voxel_size_um) <= 0:
             raise ValueError(f"shape {self.shape} and voxel size {self.voxel_size_um} must be positive")
         if self.cell_diameter_um < 4 * max(self.voxel_size_um):
-            raise ValueError(
-                f"cells of {self.cell_diameter_um} µm are less than four voxels of {self.voxel_size_um} µm"
-            )
-        if not (0 <= self.jitter <= 1 and 0 <= self.curvature <= 0.15 and self.growth >= 0 and self.sway_um >= 0):
-            raise ValueError("jitter must be in 0 … 1, curvature in 0 … 0.15, growth and sway_um not negative")
+            raise ValueError(f"cells of {self.cell_diameter_um} µm are less than four voxels of {self.voxel_size_um}")
+        if not (0 <= self.jitter <= 1 and 0 <= self.curvature <= 0.15 and self.growth >= 0):
+            raise ValueError("jitter must be in 0 … 1, curvature in 0 … 0.15, growth not negative")
         if self.max_id >= 1 << 32:
             raise ValueError(f"{self.max_id} lattice points do not fit uint32: take larger cells")
 
     @property
     def spacing_um(self) -> float:
         """Lattice constant, µm: one cell per cube of this edge."""
-        return self.cell_diameter_um * (math.pi / 6) ** (1 / 3)
+        return self.cell_diameter_um * math.cbrt(math.pi / 6)
 
     @property
     def max_id(self) -> int:
@@ -137,40 +129,32 @@ class Tissue:
     @property
     def tile_shape(self) -> Triple:
         """Voxels (z, y, x) of the tiles that all work is done in; boxes that keep to them are the cheapest."""
-        edge = min(_TILE_EDGE * self.spacing_um, (_TILE_VOXELS * math.prod(self.voxel_size_um)) ** (1 / 3))
+        edge = min(_TILE_EDGE * self.spacing_um, math.cbrt(_TILE_VOXELS * math.prod(self.voxel_size_um)))
         z, y, x = (max(1, int(edge / v)) for v in self.voxel_size_um)
         return (z, y, x)
 
     @property
-    def _lattice_margin(self) -> int:
-        # Growth about the centre only ever brings the sampled points closer to it; sway and displacement do not.
-        return math.ceil(self.sway_um / self.spacing_um + self.curvature) + _REACH
-
-    @property
-    def _lattice_shape(self) -> Triple:
-        z, y, x = (
-            math.ceil(n * v / self.spacing_um) + 2 * self._lattice_margin
-            for n, v in zip(self.shape, self.voxel_size_um, strict=True)
-        )
-        return (z, y, x)
+    def _lattice_shape(self) -> list[int]:
+        extent = zip(self.shape, self.voxel_size_um, strict=True)
+        return [math.ceil(n * v / self.spacing_um) + 2 * _MARGIN for n, v in extent]
 
     def labels(self, box: Box, t: int = 0) -> NDArray[np.uint32]:
         """The true cell ids, uint32 (z, y, x), of ``box`` at time ``t``; 0 outside the organ."""
         labels = np.empty(box.shape, np.uint32)
         for tile in self._tiles(box, t):
-            labels[tile.box.inside(box).slices] = _nearest(self, tile).labels
+            labels[tile.box.inside(box).slices] = _cells(self, tile).labels
         return labels
 
-    def image(self, box: Box, t: int = 0) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    def image(self, box: Box, t: int = 0) -> Image:
         """The stained walls, uint8 or uint16 (z, y, x), of ``box`` at time ``t``."""
         return self.render(box, t)[0]
 
-    def render(self, box: Box, t: int = 0) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], NDArray[np.uint32]]:
+    def render(self, box: Box, t: int = 0) -> tuple[Image, NDArray[np.uint32]]:
         """Image and labels of ``box`` at once, in the time of the image alone."""
         labels = np.empty(box.shape, np.uint32)
         image = np.empty(box.shape, self.dtype)
         for tile in self._tiles(box, t):
-            cells = _nearest(self, tile)
+            cells = _cells(self, tile)
             labels[tile.box.inside(box).slices] = cells.labels
             image[tile.box.inside(box).slices] = _expose(self, tile, _stain(self, tile, cells), t)
         return image, labels
@@ -185,67 +169,56 @@ class Tissue:
         starts = (range(b // n * n, e, n) for b, e, n in zip(box.begin, box.end, self.tile_shape, strict=True))
         for z, y, x in itertools.product(*starts) if box.size > 0 else ():
             whole = Box((z, y, x), (z, y, x)).grow((0, 0, 0), self.tile_shape, self.shape)
-            begin = tuple(max(a, b) for a, b in zip(whole.begin, box.begin, strict=True))
-            end = tuple(min(a, b) for a, b in zip(whole.end, box.end, strict=True))
+            begin = np.maximum(whole.begin, box.begin).tolist()
+            end = np.minimum(whole.end, box.end).tolist()
             yield _Tile(frame, whole, Box((begin[0], begin[1], begin[2]), (end[0], end[1], end[2])))
 
 
-@dataclass(frozen=True, eq=False)
-class _Frame:
+class _Frame(NamedTuple):
     """What one time point needs along each axis, whatever the box."""
 
     scale: float
-    """How much longer lengths have become since time 0."""
-    material: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
-    """Per axis: position, µm, of each voxel in the tissue as it was at time 0, before the displacement."""
-    waves: tuple[tuple[Floats, Floats, Floats], ...]
-    """Per wave, then axis: the rows sin and cos, (2, n)."""
+    material: tuple[NDArray[Any], ...]
+    """Per axis: position, µm, of each voxel in the tissue as it was at time 0, before it grew by ``scale``."""
+    waves: tuple[tuple[Floats, ...], ...]
+    """Per wave, then axis: sine and cosine, (2, n), of its phase."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Tile:
-    """One piece of a box, at one time."""
+class _Tile(NamedTuple):
+    """``box``, the part of a tile that was asked for; the ``whole`` tile alone decides which seeds are looked at."""
 
     frame: _Frame
     whole: Box
-    """The uncut tile, which alone decides which seeds are looked at."""
     box: Box
-    """The part of it that was asked for."""
 
 
 @lru_cache(maxsize=4)
 def _frame(tissue: Tissue, t: int) -> _Frame:
     scale = (1 + tissue.growth) ** t
-    sway_phase = _uniform(_hash(_mix(tissue.seed ^ Salt.SWAY << 56), np.arange(3, dtype=np.uint64)))
+    turns = 2 * math.pi * _uniform(_hash(_key(tissue, _MOTION), np.arange(3 + 3 * _WAVES * 4, dtype=np.uint64)))
     material = []
-    for n, v, phase in zip(tissue.shape, tissue.voxel_size_um, sway_phase, strict=True):
-        sway = tissue.sway_um / 2 * (math.sin(0.7 * t + 2 * math.pi * phase) - math.sin(2 * math.pi * phase))
+    for n, v, phase in zip(tissue.shape, tissue.voxel_size_um, turns[:3], strict=True):
+        sway = _SWAY * tissue.spacing_um * (math.sin(0.7 * t + phase) - math.sin(phase)) / 2
         material.append(((np.arange(n) + 0.5) * v - n * v / 2 - sway) / scale + n * v / 2)
     waves = []
-    for wave in range(3 * _WAVES):
-        r = _uniform(_hash(_mix(tissue.seed ^ Salt.WAVE << 56), np.arange(4 * wave, 4 * wave + 4, dtype=np.uint64)))
-        length_um = tissue.spacing_um * (3 + 2 * r[0])
-        cosine, turn = 2 * r[1] - 1, 2 * math.pi * r[2]
+    for stretch, latitude, longitude, phase in turns[3:].reshape(-1, 4):
+        length_um = tissue.spacing_um * (3 + stretch / math.pi)
+        cosine = latitude / math.pi - 1
         sine = math.sqrt(1 - cosine**2)
-        direction = (cosine, sine * math.sin(turn), sine * math.cos(turn))
-        phases = (2 * math.pi * r[3], 0.0, 0.0)
-        angles = [
-            2 * math.pi / length_um * d * m + phase for d, m, phase in zip(direction, material, phases, strict=True)
-        ]
-        z, y, x = (np.stack([np.sin(a), np.cos(a)]).astype(np.float32) for a in angles)
-        waves.append((z, y, x))
-    return _Frame(scale, (material[0], material[1], material[2]), tuple(waves))
+        direction = (cosine, sine * math.sin(longitude), sine * math.cos(longitude))
+        angles = [2 * math.pi * d / length_um * m for d, m in zip(direction, material, strict=True)]
+        angles[0] += phase
+        waves.append(tuple(np.stack([np.sin(a), np.cos(a)]).astype(np.float32) for a in angles))
+    return _Frame(scale, tuple(material), tuple(waves))
 
 
-def _displacement(tile: _Tile) -> Floats:
+def _waves(tile: _Tile) -> Floats:
     """The waves at the voxels of a tile, float32 (3, z, y, x), each component within -1 … 1."""
     sz, sy, sx = tile.box.slices
     field = np.zeros((3, *tile.box.shape), np.float32)
     for i, (along_z, along_y, along_x) in enumerate(tile.frame.waves):
         # The sine of the sum of three angles from sines and cosines of each: two products per voxel and no sine.
-        sin_z, cos_z = along_z[:, sz, None]
-        sin_y, cos_y = along_y[:, sy]
-        sin_x, cos_x = along_x[:, sx]
+        (sin_z, cos_z), (sin_y, cos_y), (sin_x, cos_x) = along_z[:, sz, None], along_y[:, sy], along_x[:, sx]
         sin_zy = sin_z * cos_y + cos_z * sin_y
         cos_zy = cos_z * cos_y - sin_z * sin_y
         field[i // _WAVES] += sin_zy[..., None] * cos_x
@@ -254,120 +227,130 @@ def _displacement(tile: _Tile) -> Floats:
     return field
 
 
-@dataclass(frozen=True, eq=False)
-class _Seeds:
-    """The seeds that may be nearest or second nearest to a voxel of a tile: those of the organ first, ids ascending."""
+class _Seeds(NamedTuple):
+    """Seeds near a tile: the first ``in_organ`` belong to the organ; positions (n, 3) from the tile's first voxel."""
 
     ids: NDArray[np.uint64]
     positions_um: NDArray[np.float64]
-    """(n, 3), relative to the tile's first voxel."""
     in_organ: int
-    """How many of them belong to the organ."""
 
 
 def _seeds(tissue: Tissue, tile: _Tile) -> _Seeds:
     """Candidates for all voxels of the whole tile; the two nearest seeds of each are surely among them."""
-    a, margin, lattice = tissue.spacing_um, tissue._lattice_margin, tissue._lattice_shape
-    material = tile.frame.material
-    origin = np.array([m[b] for m, b in zip(material, tile.whole.begin, strict=True)])
-    last = np.array([m[e - 1] for m, e in zip(material, tile.whole.end, strict=True)])
-    low, high = origin - tissue.curvature * a, last + tissue.curvature * a
-    axes = [
-        np.arange(math.floor(p / a) - _REACH, math.floor(q / a) + _REACH + 1) for p, q in zip(low, high, strict=True)
-    ]
-    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    rows = points + margin
-    ids = ((rows[:, 0] * lattice[1] + rows[:, 1]) * lattice[2] + rows[:, 2] + 1).astype(np.uint64)
-    h = _hash(_mix(tissue.seed ^ Salt.LATTICE << 56), ids)
+    a, lattice = tissue.spacing_um, tissue._lattice_shape
+    ends = [m[rows][[0, -1]] for m, rows in zip(tile.frame.material, tile.whole.slices, strict=True)]
+    origin, last = np.array(ends).T
+    centre, half = (origin + last) / 2, (last - origin) / 2 + tissue.curvature * a
+    first, stop = np.floor((centre - half) / a) - _REACH, np.floor((centre + half) / a) + _REACH + 1
+    points = np.indices((stop - first).astype(int)).reshape(3, -1).T + first
+    ids = 1 + np.ravel_multi_index(tuple((points.T + _MARGIN).astype(np.int64)), lattice).astype(np.uint64)
+    h = _hash(_key(tissue, _LATTICE), ids)
     offsets = np.stack([_uniform(h, part) for part in range(3)], axis=1) - 0.5
     seeds = (points + 0.5 + tissue.jitter * offsets) * a
+    in_organ = _depth(tissue, *seeds.T) > -_OVERHANG * a
 
-    if tissue.outline:
-        centre = np.multiply(tissue.shape, tissue.voxel_size_um) / 2
-        q = (seeds - centre) / (0.88 * centre)
-        q *= q
-        inside = (q * q).sum(axis=1) <= 1
-    else:
-        inside = np.ones(len(ids), np.bool_)
-    # A seed that is further from the whole tile than two others are from its farthest corner is nowhere second nearest.
-    nearest = np.maximum(np.maximum(low - seeds, seeds - high), 0)
-    farthest = np.maximum(seeds - low, high - seeds)
-    near_2, far_2 = (nearest * nearest).sum(axis=1), (farthest * farthest).sum(axis=1)
-    keep = near_2 <= np.partition(far_2, 1)[1] * 1.001
-    if inside.any():
-        # Voxels outside the organ show its outer wall, so they also need the nearest seed of the organ.
-        keep |= inside & (near_2 <= far_2[inside].min() * 1.001)
-    order = np.flatnonzero(keep)
-    order = order[np.argsort(~inside[order], kind="stable")]
-    return _Seeds(ids[order], seeds[order] - origin, int(inside[order].sum()))
+    # One seed beats another where it is nearer to every point of the tile. The difference of two squared distances is
+    # linear, so its largest value in the tile is known from centre and half-width. What two others beat is nowhere
+    # second nearest; voxels outside show the organ's outer wall and also need the nearest seed of the organ.
+    away = seeds - centre
+    away_2 = (away * away).sum(axis=1)
+    close = np.argsort(away_2, kind="stable")
+    judges = np.union1d(close[:16], close[in_organ[close]][:8])
+    worst = away_2[judges, None] - away_2
+    for axis in range(3):
+        worst += 2 * half[axis] * np.abs(away[judges, None, axis] - away[:, axis])
+    beats = worst < -1e-3 * a * a
+    keep = (beats.sum(axis=0) < 2) | (in_organ & ~beats[in_organ[judges]].any(axis=0))
+    order = np.concatenate([np.flatnonzero(keep & in_organ), np.flatnonzero(keep & ~in_organ)])
+    return _Seeds(ids[order], seeds[order] - origin, int((keep & in_organ).sum()))
 
 
-@dataclass(frozen=True, eq=False)
-class _Cells:
-    """The nearest seed of each voxel of a tile and the seed beyond the closest wall."""
+def _depth(tissue: Tissue, z: NDArray[Any], y: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
+    """How far, in µm towards the centre, points of the tissue lie below the organ's surface; negative outside."""
+    if not tissue.outline:
+        return np.full(z.shape, np.inf, np.float32)
+    # A superellipsoid of exponent 4, rounder than a box and fuller than a ball. The small terms keep its centre deep.
+    extent = [_ORGAN * n * v / 2 for n, v in zip(tissue.shape, tissue.voxel_size_um, strict=True)]
+    level: NDArray[Any] | float = 1e-12
+    radius_2: NDArray[Any] | float = 1e-6 * extent[0] ** 2
+    for p, half in zip((z, y, x), extent, strict=True):
+        squared = np.square(p - half / _ORGAN)
+        radius_2 = radius_2 + squared
+        level = level + np.square(squared / half**2)
+    return np.multiply(np.sqrt(radius_2), 1 / np.sqrt(np.sqrt(level)) - 1)
+
+
+class _Cells(NamedTuple):
+    """The cell of each voxel (z, y, x) of a tile and the wall closest to it."""
 
     seeds: _Seeds
     labels: NDArray[np.uint32]
-    """(z, y, x)."""
-    pairs: NDArray[np.intp]
-    """(z, y, x): ``nearest * n + beyond``, positions among the n seeds."""
+    nearest: NDArray[np.uint32]
+    """Position of the nearest among the n seeds."""
+    pair: NDArray[np.uint32]
+    """``nearest * n + beyond``: the seeds on either side of the closest wall, whose squared distances differ by gap."""
     gap_um2: Floats
-    """(z, y, x): difference of the squared distances to the two, µm² of the tissue at time 0."""
-    field: Floats
-    """The displacement, see :func:`_displacement`."""
+    depth_um: Floats
+    waves: Floats
 
 
-def _nearest(tissue: Tissue, tile: _Tile) -> _Cells:
+def _cells(tissue: Tissue, tile: _Tile) -> _Cells:
     seeds = _seeds(tissue, tile)
-    count = len(seeds.ids)
-    field = _displacement(tile)
-    distance_2 = np.zeros((count, *tile.box.shape), np.float32)
+    waves = _waves(tile)
+    position = waves * np.float32(tissue.curvature * tissue.spacing_um)
     for axis, (rows, m) in enumerate(zip(tile.box.slices, tile.frame.material, strict=True)):
-        position = (m[rows] - m[tile.whole.begin[axis]]).astype(np.float32)
-        along = field[axis] * np.float32(tissue.curvature * tissue.spacing_um)
-        along += position.reshape([-1 if i == axis else 1 for i in range(3)])
-        step = along - seeds.positions_um[:, axis].astype(np.float32).reshape(-1, 1, 1, 1)
+        along = (m[rows] - m[tile.whole.begin[axis]]).astype(np.float32)
+        position[axis] += along.reshape([-1 if i == axis else 1 for i in range(3)])
+    first, second = _two_nearest(position, seeds)
+    nearest = first & _INDEX_MASK
+    origin = [np.float32(m[i]) for m, i in zip(tile.frame.material, tile.whole.begin, strict=True)]
+    depth = _depth(tissue, *(p + o for p, o in zip(position, origin, strict=True)))
+    labels = seeds.ids.astype(np.uint32)[nearest]
+    labels[(depth < 0) | (nearest >= seeds.in_organ)] = 0
+    gap = (second & ~_INDEX_MASK).view(np.float32) - (first & ~_INDEX_MASK).view(np.float32)
+    pair = nearest * np.uint32(len(seeds.ids)) + (second & _INDEX_MASK)
+    return _Cells(seeds, labels, nearest, pair, gap, depth, waves)
+
+
+def _two_nearest(position: Floats, seeds: _Seeds) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Keys, uint32 (z, y, x), of the nearest seed and of the one beyond the closest wall.
+
+    A key is a squared distance, µm² as the bits of a float32, with the seed's position among ``seeds`` in its lowest
+    bits: floats that are not negative sort like their bits, so a minimum finds seed and distance at once, and ties go
+    to the smaller id in every tile.
+    """
+    count = len(seeds.ids)
+    distance_2 = np.zeros((count, *position.shape[1:]), np.float32)
+    for along, of_seeds in zip(position, seeds.positions_um.astype(np.float32).T, strict=True):
+        step = along - of_seeds.reshape(-1, 1, 1, 1)
         step *= step
         distance_2 += step
-    # Floats that are not negative sort like their bits. With the seed's position in the lowest bits, two minima give
-    # both the distances and the seeds, and ties go to the smaller id in every tile.
     keys = distance_2.view(np.uint32)
     keys &= ~_INDEX_MASK
     keys |= np.arange(count, dtype=np.uint32).reshape(-1, 1, 1, 1)
-    first = keys.min(axis=0)
+    first: NDArray[np.uint32] = keys.min(axis=0)
     of_organ = keys[: seeds.in_organ].min(axis=0) if 0 < seeds.in_organ < count else None
     # The nearest itself wraps round to the largest number, so the minimum that is left is the second nearest.
-    keys -= first + np.uint32(1)
-    second = keys.min(axis=0) + (first + np.uint32(1))
-    nearest = first & _INDEX_MASK
+    after_first = first + np.uint32(1)
+    keys -= after_first
+    second = keys.min(axis=0) + after_first
     if of_organ is not None:
-        second = np.where(nearest >= seeds.in_organ, of_organ, second)
-    gap = (second & ~_INDEX_MASK).view(np.float32) - (first & ~_INDEX_MASK).view(np.float32)
-    table = seeds.ids.astype(np.uint32)
-    table[seeds.in_organ :] = 0
-    pairs = nearest.astype(np.intp) * count + (second & _INDEX_MASK)
-    return _Cells(seeds, table[nearest], pairs, gap, field)
+        second = np.where((first & _INDEX_MASK) >= seeds.in_organ, of_organ, second)
+    return first, second
 
 
 @lru_cache(maxsize=1)
-def _wall_profile() -> Floats:
-    """Brightness across a blurred wall, 1 in the middle, at steps of its standard deviation / ``_WALL_STEPS``."""
-    profile = np.exp(-0.5 * (np.arange(_WALL_REACH * _WALL_STEPS + 1) / _WALL_STEPS) ** 2).astype(np.float32)
+def _tables() -> tuple[Floats, Floats]:
+    """Brightness across a blurred wall, down to 0 at four standard deviations, and quantiles of the standard normal."""
+    profile = np.exp(-0.5 * (np.arange(4 * _WALL_STEPS + 1) / _WALL_STEPS) ** 2)
     profile[-1] = 0
-    return profile
-
-
-@lru_cache(maxsize=1)
-def _noise_table() -> Floats:
-    """Quantiles of the standard normal distribution, one per ``_NOISE_BITS``-bit number."""
     normal, n = NormalDist(), 1 << _NOISE_BITS
-    return np.array([normal.inv_cdf((i + 0.5) / n) for i in range(n)], np.float32)
+    return profile.astype(np.float32), np.array([normal.inv_cdf((i + 0.5) / n) for i in range(n)], np.float32)
 
 
 def _stain(tissue: Tissue, tile: _Tile, cells: _Cells) -> Floats:
     """Expected brightness, float32 (z, y, x), of a tile; 1 is a well stained wall across the plane."""
-    seeds = cells.seeds
-    count = len(seeds.ids)
+    seeds, count = cells.seeds, len(cells.seeds.ids)
     between = seeds.positions_um[:, None] - seeds.positions_um[None]
     length_2 = (between * between).sum(axis=-1)
     np.fill_diagonal(length_2, 1.0)
@@ -379,43 +362,41 @@ def _stain(tissue: Tissue, tile: _Tile, cells: _Cells) -> Floats:
     sigma = np.sqrt(psf_xy**2 + (psf_z**2 - psf_xy**2) * tilt + sheet)
     steps_per_gap = (_WALL_STEPS * tile.frame.scale / 2) / (np.sqrt(length_2) * sigma)
 
-    pair = np.minimum(seeds.ids[:, None], seeds.ids), np.maximum(seeds.ids[:, None], seeds.ids)
-    h = _hash(_hash(_mix(tissue.seed ^ Salt.WALL << 56), pair[0]), pair[1])
-    contrast = 0.55 + 0.45 * _uniform(h)
+    one, other = seeds.ids[:, None], seeds.ids
+    h = _hash(_hash(_key(tissue, _WALL), np.minimum(one, other)), np.maximum(one, other))
     inside = np.arange(count) < seeds.in_organ
     # The organ's own surface is never weak: a hole there would be no error of a segmentation.
     weak = (_uniform(h, 1) < tissue.weak_walls) & inside[:, None] & inside
-    contrast = np.where(weak, 0.3 * contrast, contrast)
+    contrast = (C0 + (1 - C0) * _uniform(h)) * np.where(weak, 0.35, 1.0)
     contrast[~inside[:, None] & ~inside] = 0
     brightness = contrast * math.sqrt(psf_xy**2 + sheet) / sigma
 
-    steps = cells.gap_um2 * steps_per_gap.astype(np.float32).ravel()[cells.pairs]
-    profile = _wall_profile()
-    stain = profile[np.minimum(steps, np.float32(len(profile) - 1)).astype(np.int32)]
-    stain *= brightness.astype(np.float32).ravel()[cells.pairs]
+    steps = cells.gap_um2 * steps_per_gap.astype(np.float32).ravel()[cells.pair]
+    peak = brightness.astype(np.float32).ravel()[cells.pair]
+    if tissue.outline:
+        # The organ's surface is a wall of the cells it cuts, thicker than others, and nothing beyond it is stained.
+        surface = np.abs(cells.depth_um) * np.float32(_WALL_STEPS * tile.frame.scale / math.sqrt(psf_z**2 + sheet))
+        own, above = cells.nearest < seeds.in_organ, cells.depth_um < 0
+        cut = own & (above | (surface < steps))
+        steps = np.where(cut, surface, np.where(above, np.maximum(surface, steps), steps))
+        peak = np.where(cut, np.float32(SURF), peak)
+    profile = _tables()[0]
+    stain = profile[np.minimum(steps, np.float32(len(profile) - 1)).astype(np.int32)] * peak
+    body = 0.4 + 0.4 * _uniform(_hash(_key(tissue, _CELL), seeds.ids))
+    stain += (tissue.background * body).astype(np.float32)[cells.nearest] * (cells.labels > 0)
+    stain += np.float32(tissue.background / 4) * (np.float32(1) + cells.waves[0] * cells.waves[1])
+    return np.asarray(stain, np.float32)
 
-    body = 0.4 + 0.4 * _uniform(_hash(_mix(tissue.seed ^ Salt.CELL << 56), seeds.ids))
-    body[seeds.in_organ :] = 0
-    haze = (tissue.background * body).astype(np.float32)[cells.pairs // count]
-    haze += np.float32(tissue.background / 4) * (np.float32(1) + cells.field[0] * cells.field[1])
-    stain += haze
-    return stain
 
-
-def _expose(tissue: Tissue, tile: _Tile, stain: Floats, t: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def _expose(tissue: Tissue, tile: _Tile, stain: Floats, t: int) -> Image:
     """The camera's counts, uint8 or uint16 (z, y, x), with shot and read noise of each voxel's own."""
-    (z0, y0, x0), (z1, y1, x1) = tile.box.begin, tile.box.end
-    key = _mix(_mix(tissue.seed ^ Salt.NOISE << 56) ^ t)
-    rows = _hash(_hash(key, np.arange(z0, z1, dtype=np.uint64))[:, None], np.arange(y0, y1, dtype=np.uint64))
-    h = rows.astype(np.uint32)[:, :, None] + np.arange(x0, x1, dtype=np.uint32) * np.uint32(0x9E3779B9)
-    h ^= h >> np.uint32(16)
-    h *= np.uint32(0x85EBCA6B)
-    h ^= h >> np.uint32(13)
-    h *= np.uint32(0xC2B2AE35)
-    h >>= np.uint32(32 - _NOISE_BITS)
-    noise = np.sqrt(stain * np.float32(1 / tissue.photons) + np.float32(tissue.read_noise**2))
-    noise *= _noise_table()[h]
-    white, full = (180.0, 255.0) if tissue.dtype == "uint8" else (2880.0, 4095.0)
+    h = _hash(_key(tissue, _NOISE), np.array([t], np.uint64))
+    for begin, end in zip(tile.box.begin, tile.box.end, strict=True):
+        h = _hash(h[..., None], np.arange(begin, end, dtype=np.uint64))
+    h = h[0] >> np.uint64(64 - _NOISE_BITS)
+    noise = np.sqrt(stain * np.float32(1 / tissue.photons) + np.float32(_READ_NOISE**2))
+    noise *= _tables()[1][h]
+    white, full = (WHITE * 255.0, 255.0) if tissue.dtype == "uint8" else (WHITE * 4095.0, 4095.0)
     counts = (stain + noise) * np.float32(white)
     counts += np.float32(0.05 * white + 0.5)
     return np.clip(counts, 0, np.float32(full)).astype(tissue.dtype)  # type: ignore[no-any-return]

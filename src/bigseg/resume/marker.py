@@ -21,12 +21,14 @@ class Marker:
 
     Attributes:
         step: ``stage.step``, e.g. ``supervoxels.blocks``.
+        time: time point, None for a step over all of them.
         version: version of the stage's code.
         fingerprint: fingerprint of the parameters.
         digests: fingerprint of each piece's output, by piece number.
     """
 
     step: str
+    time: int | None
     version: int
     fingerprint: str
     digests: Mapping[int, str]
@@ -37,6 +39,7 @@ class Marker:
             path,
             {
                 "step": self.step,
+                "time": self.time,
                 "version": self.version,
                 "fingerprint": self.fingerprint,
                 "digests": {f"{piece:06d}": self.digests[piece] for piece in sorted(self.digests)},
@@ -53,15 +56,16 @@ class Marker:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             digests = {int(piece): str(digest) for piece, digest in data["digests"].items()}
-            return cls(str(data["step"]), int(data["version"]), str(data["fingerprint"]), digests)
+            time = None if data["time"] is None else int(data["time"])
+            return cls(str(data["step"]), time, int(data["version"]), str(data["fingerprint"]), digests)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: is not a marker of bigseg ({error})", "delete this file and run again") from error
 
 
-def upstream_digests(paths: Iterable[Path]) -> dict[str, dict[int, str]]:
-    """The digests in several markers, by step and piece."""
-    digests: dict[str, dict[int, str]] = {}
+def upstream_digests(paths: Iterable[Path]) -> dict[tuple[str, int | None], dict[int, str]]:
+    """The digests in several markers: by step and time point, then by piece."""
+    digests: dict[tuple[str, int | None], dict[int, str]] = {}
     for path in paths:
         marker = Marker.read(path)
-        digests.setdefault(marker.step, {}).update(marker.digests)
+        digests.setdefault((marker.step, marker.time), {}).update(marker.digests)
     return digests

@@ -128,8 +128,8 @@ class VolumeArray:
 def ensure_array(spec: ArraySpec) -> VolumeArray:
     """Open the array that ``spec`` describes, creating it if needed; many jobs may call this at once.
 
-    An array of another shape of volume or block, left by an earlier configuration of the same sample, is replaced; an
-    array that only has another number of time points is resized and keeps its data.
+    An array of another shape of volume or block, left by an earlier configuration of the same sample, is replaced. An
+    array with fewer time points grows and keeps its data, so that a job needs to know its own time point only.
 
     Raises:
         UserError: the folder cannot be written.
@@ -144,7 +144,7 @@ def ensure_array(spec: ArraySpec) -> VolumeArray:
                 and found.shards == _full(spec.shard_shape, spec)
                 and found.chunks == _full(spec.chunk_shape, spec)
             )
-            if same and found.shape[0] != spec.shape[0]:
+            if same and found.shape[0] < spec.shape[0]:
                 _set_shape(spec.path / "zarr.json", spec.shape)
             if same:
                 return VolumeArray(spec.path, spec.axes)
@@ -169,9 +169,9 @@ def _full(shape: Triple, spec: ArraySpec) -> tuple[int, ...]:
 
 
 def _set_shape(metadata: Path, shape: tuple[int, ...]) -> None:
-    """Change only the length of the time axis; chunks hold one time point each, so data stay where they are.
+    """Lengthen the time axis; chunks hold one time point each, so data stay where they are.
 
-    Not ``Array.resize``: that deletes the chunks of time points cut off, and nothing is deleted implicitly.
+    By an atomic rename, because other jobs open the array at any time.
     """
     content = json.loads(metadata.read_text(encoding="utf-8"))
     content["shape"] = list(shape)

@@ -1,0 +1,31 @@
+"""``bigseg init``: a configuration fitted to an input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder for config.yaml; made if needed.")],
+    input_path: Annotated[
+        str,
+        typer.Option("--input", help="The image: TIFF, HDF5, Zarr, OME-Zarr, or a pattern of TIFF files in quotes."),
+    ],
+    key: Annotated[str | None, typer.Option("--key", help="Dataset inside an HDF5 or Zarr container.")] = None,
+    axes: Annotated[str | None, typer.Option(help="Order of the axes in the file, e.g. zyx, if it does not say.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the sample. Default: the file's.")] = None,
+    truth: Annotated[str | None, typer.Option(help="Label volume to score against; FILE:KEY for HDF5.")] = None,
+    memory_gb: Annotated[float, typer.Option(min=0.5, help="Memory that one job may use.")] = 4.0,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing config.yaml.")] = False,
+) -> None:
+    """Write a config.yaml that fits a volume (shape, voxel size, blocks, memory), ready for `snakemake`.
+
+    Then: cd FOLDER and run `snakemake --cores all`.
+    """
+    from bigseg.planning.initial import write_initial_config
+
+    for line in write_initial_config(folder, input_path, key, axes, name, truth, memory_gb, force=force):
+        typer.echo(line)

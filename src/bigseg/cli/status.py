@@ -1,0 +1,49 @@
+"""``bigseg status``: what is done and what is left."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def status(
+    config: Annotated[Path, typer.Option("--config", "--configfile", help="Configuration of the run.")] = Path(
+        "config.yaml"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show how many jobs are done, per sample, stage and time point."""
+    import yaml
+
+    from bigseg.config import load_config
+    from bigseg.planning.workflow import Workflow
+
+    load_config(config)
+    jobs = Workflow(yaml.safe_load(config.read_text(encoding="utf-8")), str(config))
+    table: dict[str, dict[str, dict[str, list[int]]]] = {}
+    for step, sample, time, batch in jobs.jobs():
+        stage = step.split(".")[0]
+        counts = table.setdefault(sample, {}).setdefault(stage, {}).setdefault("all" if time is None else f"t{time:04d}", [0, 0])
+        counts[0] += Path(jobs.marker(step, sample, time, batch)).exists()
+        counts[1] += 1
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {
+                    sample: {
+                        stage: {time: {"done": done, "jobs": total} for time, (done, total) in times.items()}
+                        for stage, times in stages.items()
+                    }
+                    for sample, stages in table.items()
+                }
+            )
+        )
+        return
+    for sample, stages in table.items():
+        typer.echo(sample)
+        for stage, times in stages.items():
+            cells = "  ".join(f"{time} {done}/{total}" for time, (done, total) in times.items())
+            typer.echo(f"  {stage:<12} {cells}")

@@ -1,0 +1,75 @@
+"""Shapes of blocks, chunks and shards for a volume."""
+
+from __future__ import annotations
+
+from math import prod
+
+from bigseg.config.models import Blocks
+from bigseg.errors import UserError
+from bigseg.geometry.box import Triple
+
+_AUTO_BLOCK = 256
+_LARGEST_CHUNK = 64
+_SMALLEST_CHUNK = 16
+_VOXELS_PER_BATCH = 64_000_000
+_MOST_BATCHES = 200
+
+
+def choose_shapes(sample: str, volume: Triple, blocks: Blocks) -> tuple[Triple, Triple]:
+    """Block and chunk shape (z, y, x) for a volume.
+
+    Raises:
+        UserError: a block is larger than the volume, or no chunk divides it.
+    """
+    if blocks.block_shape == "auto":
+        block = _triple([_auto_block(n) for n in volume])
+    else:
+        block = _triple(blocks.block_shape)
+    too_large = [b > n for b, n in zip(block, volume, strict=True)]
+    if any(too_large):
+        fitted = [min(b, n) for b, n in zip(block, volume, strict=True)]
+        raise UserError(
+            f"blocks.block_shape: {list(block)} is larger than the volume {list(volume)} of sample {sample!r} (z, y, x)",
+            f"set blocks.block_shape to {fitted}, or to auto",
+        )
+    if blocks.chunk_shape != "auto":
+        return block, _triple(blocks.chunk_shape)
+    chunk = [_chunk(b) if b < n else min(n, _LARGEST_CHUNK) for b, n in zip(block, volume, strict=True)]
+    if None in chunk:
+        legal = [b if c is not None else b // _SMALLEST_CHUNK * _SMALLEST_CHUNK for b, c in zip(block, chunk, strict=True)]
+        raise UserError(
+            f"blocks.block_shape: {list(block)} cannot be divided into chunks of {_SMALLEST_CHUNK} to {_LARGEST_CHUNK} "
+            "voxels per axis",
+            f"set blocks.block_shape to {legal}, or to auto",
+        )
+    return block, _triple([c or 1 for c in chunk])
+
+
+def shard_shape(volume: Triple, block: Triple, chunk: Triple) -> Triple:
+    """Shape of a Zarr shard: the block, rounded up to whole chunks along axes that are a single block."""
+    return _triple([b if b < n else -(-n // c) * c for n, b, c in zip(volume, block, chunk, strict=True)])
+
+
+def number_of_batches(volume: Triple) -> int:
+    """Jobs per stage: enough work in each to outweigh its start, and no more than a planner handles with ease."""
+    return min(_MOST_BATCHES, -(-prod(volume) // _VOXELS_PER_BATCH))
+
+
+def _auto_block(length: int) -> int:
+    """The axis itself up to 256 voxels, else equal parts of at most about 256 that whole chunks fill."""
+    if length <= _AUTO_BLOCK:
+        return length
+    parts = -(-length // _AUTO_BLOCK)
+    return -(-(-(-length // parts)) // _LARGEST_CHUNK) * _LARGEST_CHUNK
+
+
+def _chunk(block: int) -> int | None:
+    """The largest divisor of a block's length that makes a good chunk."""
+    if block <= _LARGEST_CHUNK:
+        return block
+    return next((c for c in range(_LARGEST_CHUNK, _SMALLEST_CHUNK - 1, -1) if block % c == 0), None)
+
+
+def _triple(values: list[int]) -> Triple:
+    z, y, x = values
+    return (z, y, x)

@@ -1,0 +1,44 @@
+"""Memory and run time that a job asks the cluster for, from the size of its blocks."""
+
+from __future__ import annotations
+
+from math import prod
+
+from bigseg.planning.sample import SamplePlan
+from bigseg.stages.step import Step
+
+_BASE_MB = 400
+"""The interpreter with its libraries."""
+
+_BYTES_PER_VOXEL = {
+    "ingest": 16,
+    "predict": 24,
+    "supervoxels": 48,
+    "graph": 48,
+    "segment": 40,
+    "pyramid": 80,
+    "measure": 80,
+    "evaluate": 64,
+}
+"""Peak bytes per voxel of a block with its halo, measured by ``make bench-memory`` and rounded up."""
+
+_BYTES_PER_SUPERVOXEL = 4000
+_VOXELS_PER_SUPERVOXEL = 500
+_VOXELS_PER_MINUTE = 30_000_000
+"""Half of what the slowest stage does on one slow core."""
+
+
+def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
+    """Memory in MB for a job of a step; doubled with every attempt after a failure."""
+    if step.in_batches:
+        halo = step.parameters.get("halo", (0, 0, 0))
+        outer = prod(min(n, b + 2 * h) for n, b, h in zip(plan.grid.shape, plan.grid.block_shape, halo, strict=True))
+        need = _BYTES_PER_VOXEL[step.stage] * outer * threads
+    else:
+        need = prod(plan.grid.shape) // _VOXELS_PER_SUPERVOXEL * _BYTES_PER_SUPERVOXEL
+    return (_BASE_MB + need // 1_000_000) * 2 ** (attempt - 1)
+
+
+def runtime_minutes(plan: SamplePlan, blocks: int, attempt: int) -> int:
+    """Run time in minutes for a job over a number of blocks; doubled with every attempt after a failure."""
+    return (10 + blocks * prod(plan.grid.block_shape) // _VOXELS_PER_MINUTE) * 2 ** (attempt - 1)

@@ -1,0 +1,122 @@
+"""One sample as the workflow sees it: files, shapes, blocks and time points."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from bigseg.config import Config
+from bigseg.config.samples import Sample
+from bigseg.errors import UserError
+from bigseg.geometry.box import Triple
+from bigseg.geometry.grid import Grid
+from bigseg.layout import Layout
+from bigseg.planning.blocks import choose_shapes, number_of_batches
+from bigseg.planning.headers import sample_headers
+from bigseg.volumes.header import VolumeHeader
+
+
+@dataclass(frozen=True)
+class SamplePlan:
+    """What is known of a sample before anything runs.
+
+    Attributes:
+        name: key in ``samples``.
+        sample: its configuration.
+        header: header of the image.
+        grid: grid of blocks.
+        chunk_shape: chunks (z, y, x).
+        batches: jobs per stage and time point.
+        times: time points to process.
+        voxel_size_um: (z, y, x); 1 µm cubes where nothing tells.
+        layout: where its files lie.
+    """
+
+    name: str
+    sample: Sample
+    header: VolumeHeader
+    grid: Grid
+    chunk_shape: Triple
+    batches: int
+    times: tuple[int, ...]
+    voxel_size_um: tuple[float, float, float]
+    layout: Layout
+
+    @property
+    def sampling(self) -> tuple[float, float, float]:
+        """Voxel size (z, y, x) relative to the finest axis; an axis of one voxel does not count."""
+        counted = [s for s, n in zip(self.voxel_size_um, self.grid.shape, strict=True) if n > 1]
+        finest = min(counted, default=1.0)
+        z, y, x = (s / finest if n > 1 else 1.0 for s, n in zip(self.voxel_size_um, self.grid.shape, strict=True))
+        return (z, y, x)
+
+    @property
+    def referenced(self) -> bool:
+        """Whether the image is an OME-Zarr that is used where it lies; its chunks are no larger than a block."""
+        if self.header.ome_zarr is None or self.header.chunk_shape is None:
+            return False
+        fits = zip(self.header.chunk_shape, self.grid.block_shape, strict=True)
+        return all(chunk <= max(block, 64) for chunk, block in fits)
+
+
+def plan_sample(config: Config, name: str) -> SamplePlan:
+    """Look at the files of a sample and cut it into blocks.
+
+    Raises:
+        UserError: a file is missing or unreadable, shapes do not fit, a time point does not exist, or the result's
+            place is taken.
+    """
+    sample = config.samples[name]
+    layout = Layout(Path(config.results), Path(config.work), name)
+    _check_owner(layout, sample)
+    header = sample_headers(name, sample, layout.folder / "headers.json")["input"]
+    block_shape, chunk_shape = choose_shapes(name, header.volume_shape, config.blocks)
+    times = tuple(sample.times) if sample.times is not None else tuple(range(header.number_of_times))
+    if times[-1] >= header.number_of_times:
+        raise UserError(
+            f"samples.{name}.times: {times[-1]} is not a time point of {sample.input.path}, "
+            f"which has {header.number_of_times}",
+            f"time points are counted from 0; the last one is {header.number_of_times - 1}",
+        )
+    if config.predict.channel >= header.number_of_channels:
+        raise UserError(
+            f"predict.channel: {config.predict.channel} is not a channel of {sample.input.path}, "
+            f"which has {header.number_of_channels}",
+            f"channels are counted from 0; the last one is {header.number_of_channels - 1}",
+        )
+    return SamplePlan(
+        name=name,
+        sample=sample,
+        header=header,
+        grid=Grid(header.volume_shape, block_shape),
+        chunk_shape=chunk_shape,
+        batches=number_of_batches(header.volume_shape) if config.execution.batches == "auto" else config.execution.batches,
+        times=times,
+        voxel_size_um=header.voxel_size_um or (1.0, 1.0, 1.0),
+        layout=layout,
+    )
+
+
+def owner(sample: Sample) -> dict[str, str | None]:
+    """What a result says of the run that it belongs to."""
+    return {"input": sample.input.path, "key": sample.input.key}
+
+
+def _check_owner(layout: Layout, sample: Sample) -> None:
+    """Refuse to write over a result of something else."""
+    if not layout.result.exists():
+        return
+    try:
+        content = json.loads((layout.result / "zarr.json").read_text(encoding="utf-8"))
+        found = content["attributes"]["bigseg"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{layout.result}: exists already and was not made by bigseg",
+            "move it away, or choose another `results:` folder or sample name",
+        ) from error
+    if found != owner(sample):
+        raise UserError(
+            f"{layout.result}: belongs to another run, of input {found.get('input')!r} (key {found.get('key')!r})",
+            "move it away, or choose another `results:` folder or sample name",
+        )

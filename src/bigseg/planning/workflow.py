@@ -1,0 +1,112 @@
+"""What the Snakefiles ask: jobs, their markers, inputs and payloads. Steps decide; nothing is decided here twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from bigseg.config import Config, validate_config
+from bigseg.config.samples import Input
+from bigseg.geometry.batches import batch_name, make_batches, parse_batch
+from bigseg.planning.levels import pyramid_levels
+from bigseg.planning.resources import memory_mb, runtime_minutes
+from bigseg.planning.sample import SamplePlan, plan_sample
+from bigseg.stages import STEPS, find_step
+from bigseg.stages.step import Step
+from bigseg.stages.upstream import upstream_markers
+from bigseg.volumes.signature import source_files
+
+
+class Workflow:
+    """All jobs of a configuration."""
+
+    def __init__(self, settings: Mapping[str, Any], origin: str) -> None:
+        """Validate the settings that were read from ``origin`` and look at every sample's files.
+
+        Raises:
+            UserError: whatever of the configuration or the files makes the run impossible.
+        """
+        self.config: Config = validate_config(settings, origin)
+        self.plans: dict[str, SamplePlan] = {name: plan_sample(self.config, name) for name in self.config.samples}
+        self._step = cache(self._make_step)
+
+    @cached_property
+    def work(self) -> Path:
+        """Folder of the intermediates."""
+        return Path(self.config.work)
+
+    def steps(self, sample: str) -> list[str]:
+        """The steps that a sample needs, in order."""
+        plan = self.plans[sample]
+        levels = pyramid_levels(plan.grid.shape, plan.voxel_size_um, self.config.pyramid.smallest)
+        names = []
+        for name in STEPS:
+            if name == "pyramid.metadata":
+                names += [f"pyramid.{kind}{n}" for n in range(1, len(levels)) for kind in ("image", "labels")]
+            if not name.startswith("evaluate.") or plan.sample.truth is not None:
+                names.append(name)
+        return names
+
+    def targets(self) -> list[str]:
+        """Markers of the last steps of every sample."""
+        return [marker for sample in self.plans for marker in self._last_markers(sample)]
+
+    def jobs(self) -> Iterator[tuple[str, str, int | None, str | None]]:
+        """Every job as (step, sample, time point, batch)."""
+        for sample in self.plans:
+            for name in self.steps(sample):
+                for time in self.plans[sample].times if find_step(name).per_time else (None,):
+                    for batch in self._batch_names(name, sample):
+                        yield name, sample, time, batch
+
+    def marker(self, name: str, sample: str, time: int | None, batch: str | None) -> str:
+        """Path of a job's marker."""
+        step = self._step(name, sample, time)
+        unit = step.step if batch is None else f"{step.step}-{batch}"
+        return str(self.plans[sample].layout.marker(step.stage, time, unit))
+
+    def inputs(self, name: str, sample: str, time: int | None, batch: str | None) -> list[str]:
+        """Markers of the jobs that a job needs, in the order of steps and batches."""
+        step = self._step(name, sample, time)
+        pieces = range(step.number_of_pieces) if batch is None else parse_batch(batch, step.number_of_pieces)
+        return [str(path) for path in upstream_markers(step, pieces, self.plans[sample].batches)]
+
+    def files(self, sample: str, role: str) -> list[str]:
+        """The user's files of a role (``input``, ``truth``, ``mask``)."""
+        spec: Input | None = getattr(self.plans[sample].sample, role)
+        return [] if spec is None else [str(path) for path in source_files(spec)]
+
+    def parameters(self, name: str, sample: str) -> str:
+        """What the result of a step depends on, with its version, as JSON."""
+        kind = find_step(name)
+        resolved = kind.resolve(self.config, self.plans[sample])
+        return json.dumps({"version": kind.version, **resolved}, sort_keys=True)
+
+    def memory_mb(self, name: str, sample: str, threads: int, attempt: int) -> int:
+        """Memory in MB that a job of a step asks for."""
+        return memory_mb(self.plans[sample], self._step(name, sample, None), threads, attempt)
+
+    def runtime_minutes(self, name: str, sample: str, batch: str | None, attempt: int) -> int:
+        """Run time in minutes that a job of a step asks for."""
+        total = self._step(name, sample, None).number_of_pieces
+        pieces = range(total) if batch is None else parse_batch(batch, total)
+        return runtime_minutes(self.plans[sample], len(pieces), attempt)
+
+    def _make_step(self, name: str, sample: str, time: int | None) -> Step:
+        kind, plan = find_step(name), self.plans[sample]
+        return kind(kind.resolve(self.config, plan), plan.layout, time or 0)
+
+    def _batch_names(self, name: str, sample: str) -> list[str | None]:
+        step = self._step(name, sample, None)
+        if not step.in_batches:
+            return [None]
+        return [batch_name(batch) for batch in make_batches(step.number_of_pieces, self.plans[sample].batches)]
+
+    def _last_markers(self, sample: str) -> list[str]:
+        return [
+            self.marker(name, sample, None, None) for name in self.steps(sample) if not find_step(name).per_time
+        ]
+

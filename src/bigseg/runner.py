@@ -1,0 +1,158 @@
+"""The block runner: the one way in which every stage works through its pieces.
+
+It decides which pieces must run, runs them in threads, records each in the ledger as soon as its output is durable, and
+writes the marker when all are done. A piece runs if its key is new, or if its output is gone.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from bigseg.errors import UserError
+from bigseg.geometry.batches import parse_batch
+from bigseg.progress import Progress
+from bigseg.resume.digest import digest_json
+from bigseg.resume.ledger import Ledger, Record, youngest
+from bigseg.resume.marker import Marker, upstream_digests
+from bigseg.stages.step import Step
+from bigseg.stages.upstream import need_time, upstream_markers
+
+Digests = Mapping[tuple[str, int | None], Mapping[int, str]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a job did."""
+
+    done: int
+    skipped: int
+
+
+class Stopped(Exception):
+    """The job was asked to stop (SIGTERM) and did so after the blocks in hand; what is done is recorded."""
+
+
+def run_unit(step: Step, blocks: str | None, batches: int, threads: int) -> Summary:
+    """Run one job: a batch of the step's pieces, or its only piece.
+
+    Args:
+        step: the step, bound to sample, time point and parameters.
+        blocks: name of the batch, ``FIRST-LAST``; None for a step of a single piece.
+        batches: upper limit of jobs per step and time point, which names the markers of upstream jobs.
+        threads: pieces that are worked on at the same time.
+
+    Raises:
+        UserError: a piece cannot be processed; pieces that were done before are recorded.
+        Stopped: SIGTERM came.
+    """
+    pieces = range(step.number_of_pieces) if blocks is None else parse_batch(blocks, step.number_of_pieces)
+    unit = unit_name(step, blocks)
+    time_point = step.time if step.per_time else None
+    digests = upstream_digests(upstream_markers(step, pieces, batches, keys_only=True))
+    ledger_path = step.layout.ledger(step.stage, time_point, unit)
+    # Ledgers of other batches count too: a change of the number of batches must not run anything again.
+    known = youngest(sorted(ledger_path.parent.glob(f"{step.step}*.jsonl")))
+    ledger = Ledger(ledger_path)
+    results: dict[int, str] = {}
+    skipped = 0
+    lock = threading.Lock()
+    stop = threading.Event()
+
+    def work(piece: int) -> None:
+        nonlocal skipped
+        if stop.is_set():
+            return
+        started = time.perf_counter()
+        try:
+            key = piece_key(step, piece, digests)
+            record = known.get(piece)
+            if record is not None and record.key == key and step.intact(piece, record):
+                fresh = False
+            else:
+                outcome = step.process(piece)
+                seconds = round(time.perf_counter() - started, 4)
+                record, fresh = Record(piece, key, outcome.digest, seconds, outcome.note), True
+                ledger.append(record)
+        except UserError as error:
+            raise UserError(f"{step.name}, {step.describe(piece)}: {error.problem}", error.remedy) from error
+        except MemoryError as error:
+            raise UserError(
+                f"{step.name}, {step.describe(piece)}: not enough memory",
+                "choose a smaller blocks.block_shape or fewer execution.threads, or give the job more memory",
+            ) from error
+        with lock:
+            results[piece] = record.digest
+            skipped += not fresh
+        progress.done(step.voxels(piece))
+
+    try:
+        with (
+            _on_sigterm(stop.set),
+            Progress(len(pieces), _label(step)) as progress,
+            ThreadPoolExecutor(max_workers=max(1, threads)) as pool,
+        ):
+            futures = [pool.submit(work, piece) for piece in pieces]
+            finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            failed = next((future for future in finished if future.exception()), None)
+            if failed is not None:
+                stop.set()
+                failed.result()
+    finally:
+        ledger.close()
+    if len(results) < len(pieces):
+        raise Stopped(f"{step.name}: stopped after {len(results)} of {len(pieces)} blocks; run again to go on")
+    marker = Marker(step.name, time_point, step.version, digest_json(step.parameters), results)
+    marker.write(step.layout.marker(step.stage, time_point, unit))
+    return Summary(done=len(pieces) - skipped, skipped=skipped)
+
+
+def unit_name(step: Step, blocks: str | None) -> str:
+    """The name of a job's marker and ledger."""
+    return step.step if blocks is None else f"{step.step}-{blocks}"
+
+
+def piece_key(step: Step, piece: int, digests: Digests) -> str:
+    """Fingerprint of everything that the output of a piece depends on.
+
+    Raises:
+        UserError: a marker that the piece needs was not given.
+    """
+    used = []
+    for need in step.needs(piece):
+        if not need.in_key:
+            continue
+        time_point = need_time(step, need)
+        found = digests.get((need.step, time_point), {})
+        missing = [number for number in need.pieces if number not in found]
+        if missing:
+            raise UserError(f"no marker tells of {need.step}, block {missing[0]}", "run the stages in order: use snakemake")
+        used.append([need.step, time_point, [found[number] for number in need.pieces]])
+    return digest_json([step.name, step.version, step.parameters, used, step.evidence(piece)])
+
+
+def _label(step: Step) -> str:
+    return f"{step.name}, time point {step.time}" if step.per_time else step.name
+
+
+@contextmanager
+def _on_sigterm(action: Callable[[], None]) -> Iterator[None]:
+    """Call ``action`` on SIGTERM (a scheduler's warning before it kills) while the context lasts."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        action()
+
+    before = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

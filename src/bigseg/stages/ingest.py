@@ -1,0 +1,189 @@
+"""Stage ``ingest``: the image into block-sized shards, and its global intensity statistics."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from bigseg.config.samples import Input
+from bigseg.errors import UserError
+from bigseg.geometry.box import Box
+from bigseg.resume.digest import digest_arrays, digest_json
+from bigseg.resume.files import write_json
+from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, image_parameters, storage_parameters
+from bigseg.volumes.signature import source_signature
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bigseg.config import Config
+    from bigseg.planning.sample import SamplePlan
+    from bigseg.resume.ledger import Record
+    from bigseg.volumes.source import Source
+
+VERSION = 1
+
+
+class IngestBlocks(Step):
+    """Copy blocks of the image (or only look at them, where it is referenced) and count their intensities."""
+
+    stage, step, version = "ingest", "blocks", VERSION
+
+    @classmethod
+    def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
+        """Where the image is, how it is stored, whether it is copied."""
+        return {
+            **storage_parameters(plan),
+            "input": plan.sample.input.model_dump(),
+            "channels": plan.header.number_of_channels,
+            "dtype": plan.header.dtype,
+            "copy": image_parameters(config, plan)["copy"],
+        }
+
+    def needs(self, piece: int) -> list[Need]:
+        """Nothing but the input files."""
+        return []
+
+    def evidence(self, piece: int) -> str:
+        """The state of the input files."""
+        return self._signature
+
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether the histogram and, if copied, the shards are still there."""
+        if not self.layout.table("ingest", "histogram", self.time, piece).exists():
+            return False
+        return not self.parameters["copy"] or bool(record.note.get("zeros")) or self._stored(piece)
+
+    def process(self, piece: int) -> Outcome:
+        """Read a block, refuse what is no number, write it, count its intensities."""
+        import numpy as np
+
+        from bigseg.kernels.histogram import histogram
+        from bigseg.volumes.image import claim_result, copied_image
+        from bigseg.volumes.tables import write_table
+
+        box = self.grid.box(piece)
+        blocks = [self._finite(self._source.read(self.time, c, box), c, box) for c in range(self.parameters["channels"])]
+        claim_result(self.layout, self._owner)
+        if self.parameters["copy"]:
+            store = copied_image(self.layout, self.parameters, self.time)
+            for channel, block in enumerate(blocks):
+                store.write(self.time, channel, box, block)
+        counted = [histogram(block) for block in blocks]
+        write_table(
+            self.layout.table("ingest", "histogram", self.time, piece),
+            {
+                "channel": np.repeat(np.arange(len(counted), dtype=np.uint16), [len(h.bins) for h in counted]),
+                "bin": np.concatenate([h.bins for h in counted]),
+                "count": np.concatenate([h.counts for h in counted]),
+            },
+        )
+        return Outcome(digest_arrays(*blocks), {"zeros": not any(block.any() for block in blocks)})
+
+    @property
+    def _input(self) -> Input:
+        return Input.model_validate(self.parameters["input"])
+
+    @property
+    def _owner(self) -> dict[str, Any]:
+        return {"input": self._input.path, "key": self._input.key}
+
+    @cached_property
+    def _signature(self) -> str:
+        return source_signature(self._input)
+
+    @cached_property
+    def _source(self) -> Source:
+        """The input, opened once per job."""
+        from bigseg.volumes.source import open_source
+
+        return open_source(self._input)
+
+    def _stored(self, piece: int) -> bool:
+        from bigseg.volumes.image import copied_image
+
+        store = copied_image(self.layout, self.parameters, self.time)
+        return all(store.stored(self.time, c, self.grid.box(piece)) for c in range(self.parameters["channels"]))
+
+    def _finite(self, block: np.ndarray, channel: int, box: Box) -> np.ndarray:
+        import numpy as np
+
+        if block.dtype.kind == "f" and not np.isfinite(block).all():
+            place = np.argwhere(~np.isfinite(block))[0] + np.array(box.begin)
+            raise UserError(
+                f"{self._input.path}: holds NaN or infinite values, the first at (z, y, x) = {tuple(map(int, place))} "
+                f"of channel {channel}, time point {self.time}",
+                "replace them (for example by 0) in the file",
+            )
+        return block
+
+
+class IngestStatistics(WholeStep):
+    """Merge the intensity histograms of the blocks of a time point, so that all blocks are normalised alike."""
+
+    stage, step, version = "ingest", "statistics", VERSION
+
+    @classmethod
+    def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
+        """What is merged."""
+        return {
+            "blocks": plan.grid.number_of_blocks,
+            "channels": plan.header.number_of_channels,
+            "dtype": plan.header.dtype,
+            "path": plan.sample.input.path,
+        }
+
+    def needs(self, piece: int) -> list[Need]:
+        """All blocks of the time point."""
+        return [Need("ingest.blocks", range(self.parameters["blocks"]), self.parameters["blocks"])]
+
+    def process(self, piece: int) -> Outcome:
+        """Write percentiles, mean and standard deviation of each channel."""
+        from bigseg.kernels.histogram import Histogram, mean_and_deviation, merge, percentiles
+        from bigseg.volumes.tables import read_table, write_table
+
+        dtype = self.parameters["dtype"]
+        statistics = []
+        for channel in range(self.parameters["channels"]):
+
+            def parts(channel: int = channel) -> Any:
+                for block in range(self.parameters["blocks"]):
+                    table = read_table(self.layout.table("ingest", "histogram", self.time, block))
+                    own = table["channel"] == channel
+                    yield Histogram(dtype, table["bin"][own], table["count"][own])
+
+            merged = merge(parts())
+            if len(merged.bins) == 1:
+                raise UserError(
+                    f"{self.parameters['path']}: time point {self.time}, channel {channel} is constant "
+                    f"(every voxel is {percentiles(merged, [0])[0]:g}): nothing can be segmented in it",
+                    "check the file and its `key`; leave the time point out with `times`",
+                )
+            write_table(
+                self.layout.table("ingest", f"merged-histogram-c{channel}", self.time),
+                {"bin": merged.bins, "count": merged.counts},
+            )
+            mean, deviation = mean_and_deviation(merged)
+            percents = [0, 0.1, 1, 5, 25, 50, 75, 95, 99, 99.8, 99.9, 100]
+            statistics.append(
+                {
+                    "mean": mean,
+                    "standard_deviation": deviation,
+                    "voxels": int(merged.counts.sum()),
+                    "percentiles": dict(
+                        zip((f"{p:g}" for p in percents), percentiles(merged, percents), strict=True)
+                    ),
+                    "histogram": digest_arrays(merged.bins, merged.counts),
+                }
+            )
+        write_json(self.layout.statistics(self.time), statistics)
+        return Outcome(digest_json(statistics))
+
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether the statistics are still what was written."""
+        try:
+            found = json.loads(self.layout.statistics(self.time).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return digest_json(found) == record.digest

@@ -1,0 +1,102 @@
+"""Stage ``measure``: the table of objects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bigseg.resume.digest import digest_arrays
+from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, grid_parameters, image_parameters, triple
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bigseg.config import Config
+    from bigseg.planning.sample import SamplePlan
+    from bigseg.resume.ledger import Record
+
+VERSION = 1
+
+
+class MeasureBlocks(Step):
+    """Sums over the voxels of each object in a block."""
+
+    stage, step, version = "measure", "blocks", VERSION
+
+    @classmethod
+    def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
+        """The channel whose intensity is measured."""
+        return {**grid_parameters(plan), **image_parameters(config, plan), "channel": config.predict.channel}
+
+    def needs(self, piece: int) -> list[Need]:
+        """Labels and image of the block."""
+        return [
+            Need("segment.blocks", [piece], self.grid.number_of_blocks),
+            Need("ingest.blocks", [piece], self.grid.number_of_blocks),
+        ]
+
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether the table is still there."""
+        return self.layout.table("measure", "objects", self.time, piece).exists()
+
+    def process(self, piece: int) -> Outcome:
+        """Measure and write the block's table."""
+        from bigseg.kernels.objects import measure_block
+        from bigseg.volumes.image import open_image
+        from bigseg.volumes.store import VolumeArray
+        from bigseg.volumes.tables import write_table
+
+        box = self.grid.box(piece)
+        labels = VolumeArray(self.layout.labels(), "tzyx").read(self.time, 0, box)
+        image = open_image(self.layout, self.parameters).read(self.time, self.parameters["channel"], box)
+        columns = {str(name): column.to_numpy() for name, column in measure_block(labels, image, box.begin).items()}
+        write_table(self.layout.table("measure", "objects", self.time, piece), columns)
+        return Outcome(digest_arrays(*columns.values()), {"objects": len(columns["object"])})
+
+
+class MeasureTable(WholeStep):
+    """Write ``objects.parquet``, one row per object and time point."""
+
+    stage, step, version, per_time = "measure", "table", VERSION, False
+
+    @classmethod
+    def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
+        """Time points and voxel size."""
+        return {
+            **grid_parameters(plan),
+            "blocks": plan.grid.number_of_blocks,
+            "times": list(plan.times),
+            "voxel_size_um": list(plan.voxel_size_um),
+        }
+
+    def needs(self, piece: int) -> list[Need]:
+        """All blocks of all time points."""
+        blocks = self.parameters["blocks"]
+        return [Need("measure.blocks", range(blocks), blocks, time=t) for t in self.parameters["times"]]
+
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether the table is still there."""
+        return (self.layout.result_folder / "objects.parquet").exists()
+
+    def process(self, piece: int) -> Outcome:
+        """Merge the tables of the blocks of each time point."""
+        import pandas as pd
+
+        from bigseg.volumes.tables import write_table
+
+        table = pd.concat([self._time_point(time) for time in self.parameters["times"]], ignore_index=True)
+        columns = {str(name): column.to_numpy() for name, column in table.items()}
+        write_table(self.layout.result_folder / "objects.parquet", columns)
+        return Outcome(digest_arrays(*columns.values()), {"objects": len(table)})
+
+    def _time_point(self, time: int) -> pd.DataFrame:
+        import pandas as pd
+
+        from bigseg.kernels.objects import merge_measurements, object_table
+        from bigseg.volumes.tables import read_table
+
+        parts = [
+            pd.DataFrame(read_table(self.layout.table("measure", "objects", time, block)))
+            for block in range(self.parameters["blocks"])
+        ]
+        z, y, x = self.parameters["voxel_size_um"]
+        return object_table(merge_measurements(parts), time, triple(self.parameters["shape"]), (z, y, x))

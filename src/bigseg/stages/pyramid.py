@@ -1,0 +1,168 @@
+"""Stage ``pyramid``: coarser levels of image and labels, and the OME-Zarr metadata that make the result complete."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from bigseg.geometry.box import Box, Triple
+from bigseg.planning.levels import pyramid_levels
+from bigseg.resume.digest import digest_arrays, digest_json
+from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, image_parameters, storage_parameters, triple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bigseg.config import Config
+    from bigseg.planning.sample import SamplePlan
+    from bigseg.resume.ledger import Record
+    from bigseg.volumes.store import VolumeArray
+
+VERSION = 1
+
+
+class PyramidBlocks(Step):
+    """Blocks of one level of the image or the labels, made from the level before."""
+
+    stage, version = "pyramid", VERSION
+    kind: ClassVar[Literal["image", "labels"]]
+    level: ClassVar[int]
+
+    @classmethod
+    def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
+        """The grids of this level and the one before."""
+        levels = pyramid_levels(plan.grid.shape, plan.voxel_size_um, config.pyramid.smallest)
+        stored = storage_parameters(plan)
+        return {
+            **stored,
+            **(image_parameters(config, plan) if cls.kind == "image" and cls.level == 1 else {}),
+            "shape": list(levels[cls.level].shape),
+            "chunk_shape": [min(c, n) for c, n in zip(plan.chunk_shape, levels[cls.level].shape, strict=True)],
+            "finer_shape": list(levels[cls.level - 1].shape),
+            "factor": list(levels[cls.level].factor),
+            "dtype": plan.header.dtype if cls.kind == "image" else "uint64",
+            "channels": plan.header.number_of_channels if cls.kind == "image" else 1,
+        }
+
+    def needs(self, piece: int) -> list[Need]:
+        """The blocks of the level before under this one."""
+        from bigseg.geometry.grid import Grid
+
+        finer = Grid(triple(self.parameters["finer_shape"]), self.grid.block_shape)
+        if self.level > 1:
+            before = f"pyramid.{self.kind}{self.level - 1}"
+        else:
+            before = "ingest.blocks" if self.kind == "image" else "segment.blocks"
+        return [Need(before, finer.touching(self._finer_box(piece)), finer.number_of_blocks)]
+
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether the shards are still there."""
+        store, box = self._store(), self.grid.box(piece)
+        return bool(record.note.get("zeros")) or all(
+            store.stored(self.time, c, box) for c in range(self.parameters["channels"])
+        )
+
+    def process(self, piece: int) -> Outcome:
+        """Pool a block: images by the mean, labels by the most frequent one."""
+        from bigseg.kernels.downsample import mean_pool, mode_pool
+
+        source, store = self._finer(), self._store()
+        pool = mean_pool if self.kind == "image" else mode_pool
+        pooled = [
+            pool(source.read(self.time, c, self._finer_box(piece)), self._factor)
+            for c in range(self.parameters["channels"])
+        ]
+        for channel, block in enumerate(pooled):
+            store.write(self.time, channel, self.grid.box(piece), block)
+        return Outcome(digest_arrays(*pooled), {"zeros": not any(block.any() for block in pooled)})
+
+    @property
+    def _factor(self) -> Triple:
+        return triple(self.parameters["factor"])
+
+    def _finer_box(self, piece: int) -> Box:
+        box, limit = self.grid.box(piece), self.parameters["finer_shape"]
+        begin = triple([b * f for b, f in zip(box.begin, self._factor, strict=True)])
+        end = triple([min(e * f, n) for e, f, n in zip(box.end, self._factor, limit, strict=True)])
+        return Box(begin, end)
+
+    def _path(self, level: int) -> Path:
+        return self.layout.image(level) if self.kind == "image" else self.layout.labels(level)
+
+    def _finer(self) -> VolumeArray:
+        from bigseg.volumes.image import open_image
+        from bigseg.volumes.store import VolumeArray
+
+        if self.kind == "image" and self.level == 1:
+            return open_image(self.layout, self.parameters)
+        return VolumeArray(self._path(self.level - 1), "tczyx" if self.kind == "image" else "tzyx")
+
+    def _store(self) -> VolumeArray:
+        from bigseg.volumes.image import coarse_image, stage_array
+
+        if self.kind == "image":
+            return coarse_image(self._path(self.level), self.parameters, self.time)
+        return stage_array(self._path(self.level), self.parameters, self.time, "uint64")
+
+
+@cache
+def pyramid_step(kind: Literal["image", "labels"], level: int) -> type[PyramidBlocks]:
+    """The step of one level, named e.g. ``pyramid.labels2``."""
+    return type(f"Pyramid{kind.title()}{level}", (PyramidBlocks,), {"step": f"{kind}{level}", "kind": kind, "level": level})
+
+
+def pyramid_step_named(name: str) -> type[PyramidBlocks] | None:
+    """The step with a name such as ``labels2``, or None if it is no such name."""
+    match = re.fullmatch(r"(image|labels)([1-9]\d*)", name)
+    return pyramid_step(match[1], int(match[2])) if match else None  # type: ignore[arg-type]
+
+
+class PyramidMetadata(WholeStep):
+    """Write the OME-Zarr 0.5 metadata, last of all: a result that is not whole is no OME-Zarr."""
+
+    stage, step, version, per_time = "pyramid", "metadata", VERSION, False
+
+    @classmethod
+    def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
+        """What the metadata say."""
+        levels = pyramid_levels(plan.grid.shape, plan.voxel_size_um, config.pyramid.smallest)
+        return {
+            **image_parameters(config, plan),
+            "blocks": plan.grid.number_of_blocks,
+            "times": list(plan.times),
+            "levels": [asdict(level) for level in levels],
+            "block_shape": list(plan.grid.block_shape),
+            "voxel_size_um": list(plan.voxel_size_um),
+            "channels": list(plan.header.channels),
+            "owner": {"input": plan.sample.input.path, "key": plan.sample.input.key},
+            "name": plan.name,
+        }
+
+    def needs(self, piece: int) -> list[Need]:
+        """All levels of all time points."""
+        from bigseg.geometry.grid import Grid
+
+        block = triple(self.parameters["block_shape"])
+        found = []
+        for time in self.parameters["times"]:
+            for number, level in enumerate(self.parameters["levels"]):
+                blocks = range(Grid(triple(level["shape"]), block).number_of_blocks)
+                if number == 0:
+                    steps = ["ingest.blocks", "segment.blocks"]
+                else:
+                    steps = [f"pyramid.image{number}", f"pyramid.labels{number}"]
+                found += [Need(step, blocks, len(blocks), in_key=False, time=time) for step in steps]
+        return found
+
+    def process(self, piece: int) -> Outcome:
+        """Write the groups' metadata; link the image's arrays where they are referenced."""
+        from bigseg.volumes.ngff import write_result_metadata
+
+        write_result_metadata(self.layout, self.parameters)
+        return Outcome(digest_json(self.parameters))
+
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether the metadata are still there."""
+        return (self.layout.labels().parent / "zarr.json").exists()

@@ -1,0 +1,166 @@
+"""What a stage is made of.
+
+A stage has one or more *steps*, e.g. ``ingest.blocks`` and ``ingest.statistics``. A step has *pieces* (blocks of the
+grid, or a single one) and says for each piece which pieces of which other steps it needs. Everything else, the batches,
+ledgers, markers, threads and progress, is the runner's; which job runs when is Snakemake's.
+
+The workflow makes steps while it plans, so modules of steps import no array library at their top; ``process`` does.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bigseg.geometry.box import Triple
+from bigseg.geometry.grid import Grid
+from bigseg.layout import Layout
+
+if TYPE_CHECKING:
+    from bigseg.config import Config
+    from bigseg.planning.sample import SamplePlan
+    from bigseg.resume.ledger import Record
+
+Parameters = dict[str, Any]
+"""What a step's result depends on, as JSON: the params of its rule, the payload of its job, a part of its keys."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Pieces of another step that must be there first.
+
+    Attributes:
+        step: ``stage.step``.
+        pieces: numbers of the pieces.
+        total: number of pieces that the step has in all.
+        in_key: whether their digests are part of the key; False where ``evidence`` tells more precisely what is used.
+        time: time point, None for the step's own.
+    """
+
+    step: str
+    pieces: Sequence[int]
+    total: int = 1
+    in_key: bool = True
+    time: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What processing a piece gave.
+
+    Attributes:
+        digest: fingerprint of the output.
+        note: figures for ``status`` and the report, e.g. the number of supervoxels.
+    """
+
+    digest: str
+    note: dict[str, Any] = field(default_factory=dict)
+
+
+class Step(ABC):
+    """One step of a stage, bound to a sample, a time point and its parameters."""
+
+    stage: ClassVar[str]
+    step: ClassVar[str]
+    """Name of the step; steps of the pyramid add their level."""
+    version: ClassVar[int]
+    """To be raised with every change of the code that changes the output; a test holds digests of a small run."""
+    per_time: ClassVar[bool] = True
+    """False for a step that runs once over all time points."""
+    in_batches: ClassVar[bool] = True
+    """False for a step of a single piece."""
+
+    def __init__(self, parameters: Parameters, layout: Layout, time: int) -> None:
+        """Bind the step; ``time`` is ignored where the step runs once over all time points."""
+        self.parameters = parameters
+        self.layout = layout
+        self.time = time
+
+    @classmethod
+    @abstractmethod
+    def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
+        """The parameters for one sample: exactly what the result depends on, nothing else."""
+
+    @property
+    def name(self) -> str:
+        """``stage.step``."""
+        return f"{self.stage}.{self.step}"
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The grid of blocks."""
+        return Grid(triple(self.parameters["shape"]), triple(self.parameters["block_shape"]))
+
+    @property
+    def number_of_pieces(self) -> int:
+        """Number of pieces: one per block unless a step says otherwise."""
+        return self.grid.number_of_blocks
+
+    def voxels(self, piece: int) -> int:
+        """Voxels that a piece stands for in the progress bar."""
+        return self.grid.box(piece).size
+
+    def describe(self, piece: int) -> str:
+        """How messages name a piece."""
+        return f"time point {self.time}, block {piece} {self.grid.box(piece)}"
+
+    @abstractmethod
+    def needs(self, piece: int) -> list[Need]:
+        """What must be there before a piece."""
+
+    def evidence(self, piece: int) -> str:  # noqa: ARG002
+        """Fingerprint of whatever else a piece reads, e.g. of the mask in its box."""
+        return ""
+
+    def intact(self, piece: int, record: Record) -> bool:  # noqa: ARG002
+        """Whether the output of a piece that a ledger records is still there."""
+        return True
+
+    @abstractmethod
+    def process(self, piece: int) -> Outcome:
+        """Compute a piece and make its output durable."""
+
+
+class WholeStep(Step):
+    """A step of a single piece: a whole time point, or the whole sample."""
+
+    in_batches = False
+
+    @property
+    def number_of_pieces(self) -> int:
+        """One."""
+        return 1
+
+    def voxels(self, piece: int) -> int:  # noqa: ARG002
+        """Nothing that a rate in voxels would describe."""
+        return 0
+
+    def describe(self, piece: int) -> str:  # noqa: ARG002
+        """The time point, if there is one."""
+        return f"time point {self.time}" if self.per_time else "all time points"
+
+
+def triple(values: Sequence[int]) -> Triple:
+    """Three integers from JSON."""
+    z, y, x = values
+    return (int(z), int(y), int(x))
+
+
+def grid_parameters(plan: SamplePlan) -> Parameters:
+    """The part of the parameters that every step on blocks has."""
+    return {"shape": list(plan.grid.shape), "block_shape": list(plan.grid.block_shape)}
+
+
+def storage_parameters(plan: SamplePlan) -> Parameters:
+    """The part of the parameters that steps which write voxels have; the number of time points is no such part."""
+    return {**grid_parameters(plan), "chunk_shape": list(plan.chunk_shape)}
+
+
+def image_parameters(config: Config, plan: SamplePlan) -> Parameters:
+    """The part of the parameters that steps which read the image have: where it lies."""
+    if config.ingest.reference and plan.referenced:
+        return {"copy": False, "input": plan.sample.input.model_dump()}
+    return {"copy": True}

@@ -1,0 +1,112 @@
+"""Stage ``supervoxels``: distance-transform watershed, block by block."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bigseg.config.samples import Input
+from bigseg.geometry.box import Box, Triple
+from bigseg.geometry.grid import supervoxel_id_range
+from bigseg.resume.digest import digest_arrays
+from bigseg.stages.step import Need, Outcome, Parameters, Step, storage_parameters, triple
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bigseg.config import Config
+    from bigseg.planning.sample import SamplePlan
+    from bigseg.resume.ledger import Record
+    from bigseg.volumes.source import Source
+    from bigseg.volumes.store import VolumeArray
+
+_AUTO_HALO = 32
+
+
+class SupervoxelsBlocks(Step):
+    """Supervoxels of a block; their ids never depend on another block."""
+
+    stage, step, version = "supervoxels", "blocks", 1
+
+    @classmethod
+    def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
+        """The settings, with halo and voxel proportions worked out."""
+        settings = config.supervoxels.model_dump()
+        sampling = plan.sampling if settings.pop("anisotropic") else (1.0, 1.0, 1.0)
+        halo = settings.pop("halo")
+        if halo == "auto":
+            halo = [math.ceil(_AUTO_HALO / s) for s in sampling]
+        if settings["dimension"] == "stacked_2d":
+            halo[0] = 0  # planes do not see each other
+        return {
+            **storage_parameters(plan),
+            **settings,
+            "sampling": [round(s, 6) for s in sampling],
+            "halo": [0 if n == 1 else h for h, n in zip(halo, plan.grid.shape, strict=True)],
+            "mask": plan.sample.mask.model_dump() if plan.sample.mask else None,
+        }
+
+    def needs(self, piece: int) -> list[Need]:
+        """The boundary map of the block and its halo."""
+        return [Need("predict.blocks", self.grid.touching(self._outer(piece)), self.grid.number_of_blocks)]
+
+    def evidence(self, piece: int) -> str:
+        """The mask in the block and its halo."""
+        mask = self._read_mask(self._outer(piece))
+        return "" if mask is None else digest_arrays(mask)
+
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether the shard is still there."""
+        return record.note.get("supervoxels") == 0 or self._store().stored(self.time, 0, self.grid.box(piece))
+
+    def process(self, piece: int) -> Outcome:
+        """Watershed in the block with its halo, cut to the block, ids made unique by the block's number."""
+        import numpy as np
+
+        from bigseg.kernels.watershed import crop_and_split, distance_watershed, stacked_watershed
+        from bigseg.volumes.store import VolumeArray
+
+        box, outer = self.grid.box(piece), self._outer(piece)
+        mask = self._read_mask(outer)
+        if mask is not None and not mask[box.inside(outer).slices].any():
+            local, count = np.zeros(box.shape, np.uint32), 0
+        else:
+            boundary = VolumeArray(self.layout.boundary_map, "tzyx").read(self.time, 0, outer)
+            run = stacked_watershed if self.parameters["dimension"] == "stacked_2d" else distance_watershed
+            z, y, x = self.parameters["sampling"]
+            labels = run(
+                boundary.astype(np.float32) / np.float32(255),
+                threshold=self.parameters["threshold"],
+                sigma_seeds=self.parameters["sigma_seeds"],
+                sigma_weights=self.parameters["sigma_weights"],
+                alpha=self.parameters["alpha"],
+                minimum_size=self.parameters["minimum_size"],
+                sampling=(z, y, x),
+                mask=mask,
+            )
+            local, count = crop_and_split(labels, box.inside(outer).slices)
+        ids = local.astype(np.uint64)
+        ids[ids > 0] += np.uint64(supervoxel_id_range(piece)[0])
+        self._store().write(self.time, 0, box, ids)
+        return Outcome(digest_arrays(local), {"supervoxels": count})
+
+    def _outer(self, piece: int) -> Box:
+        halo: Triple = triple(self.parameters["halo"])
+        return self.grid.box(piece).grow(halo, halo, self.grid.shape)
+
+    def _read_mask(self, box: Box) -> np.ndarray | None:
+        return None if self._mask is None else self._mask.read(self.time, 0, box) != 0
+
+    @cached_property
+    def _mask(self) -> Source | None:
+        """The mask, opened once per job."""
+        from bigseg.volumes.source import open_source
+
+        spec = self.parameters["mask"]
+        return None if spec is None else open_source(Input.model_validate(spec))
+
+    def _store(self) -> VolumeArray:
+        from bigseg.volumes.image import stage_array
+
+        return stage_array(self.layout.supervoxels, self.parameters, self.time, "uint64")

@@ -1,0 +1,76 @@
+"""The arrays of a sample: the image, copied or referenced, and what the stages make of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bigseg.config.samples import Input
+from bigseg.layout import Layout
+from bigseg.planning.blocks import shard_shape
+from bigseg.resume.files import write_json
+from bigseg.volumes.source import Source, open_source
+from bigseg.volumes.store import ArraySpec, VolumeArray, ensure_array
+
+Parameters = dict[str, Any]
+
+
+def claim_result(layout: Layout, owner: dict[str, Any]) -> None:
+    """Make the result's OME-Zarr a Zarr group that says which run it belongs to; its metadata follow at the end."""
+    path = layout.result / "zarr.json"
+    if not path.exists():
+        write_json(path, {"zarr_format": 3, "node_type": "group", "attributes": {"bigseg": owner}})
+
+
+def copied_image(layout: Layout, parameters: Parameters, time: int) -> VolumeArray:
+    """The copy of the image, (t, c, z, y, x), created or lengthened so that it has time point ``time``.
+
+    Args:
+        layout: folders of the sample.
+        parameters: ``shape``, ``block_shape``, ``chunk_shape``, ``channels`` and ``dtype``.
+        time: time point that will be written.
+    """
+    return coarse_image(layout.image(), parameters, time)
+
+
+def coarse_image(path: Path, parameters: Parameters, time: int) -> VolumeArray:
+    """A coarser level of the image, (t, c, z, y, x); arguments as :func:`copied_image`, with the level's shapes."""
+    return _array(path, parameters, (time + 1, parameters["channels"]), "tczyx", parameters["dtype"])
+
+
+def stage_array(path: Path, parameters: Parameters, time: int, dtype: str) -> VolumeArray:
+    """An array (t, z, y, x) that a stage writes, created or lengthened so that it has time point ``time``.
+
+    Args:
+        path: where it lies.
+        parameters: ``shape``, ``block_shape`` and ``chunk_shape``.
+        time: time point that will be written.
+        dtype: NumPy name of the type.
+    """
+    return _array(path, parameters, (time + 1,), "tzyx", dtype)
+
+
+def open_image(layout: Layout, parameters: Parameters) -> VolumeArray | Source:
+    """The image to read from: the copy, or the user's OME-Zarr where it lies.
+
+    Args:
+        layout: folders of the sample.
+        parameters: ``copy`` and, if false, ``input``.
+    """
+    if parameters["copy"]:
+        return VolumeArray(layout.image(), "tczyx")
+    return open_source(Input.model_validate(parameters["input"]))
+
+
+def _array(path: Path, parameters: Parameters, leading: tuple[int, ...], axes: str, dtype: str) -> VolumeArray:
+    volume, block, chunk = (tuple(parameters[key]) for key in ("shape", "block_shape", "chunk_shape"))
+    return ensure_array(
+        ArraySpec(
+            path=path,
+            shape=(*leading, *volume),
+            axes=axes,
+            dtype=dtype,
+            shard_shape=shard_shape(volume, block, chunk),
+            chunk_shape=chunk,
+        )
+    )

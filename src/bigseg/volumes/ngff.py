@@ -1,0 +1,97 @@
+"""OME-Zarr 0.5 metadata of the result, written by hand: a few JSON attributes that need no library to open."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from bigseg.layout import Layout
+from bigseg.resume.files import write_json
+from bigseg.volumes.reference import link_array
+from bigseg.volumes.source import open_source
+from bigseg.config.samples import Input
+
+NGFF_VERSION = "0.5"
+_KINDS = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+
+
+def write_result_metadata(layout: Layout, parameters: dict[str, Any]) -> None:
+    """Make the result a valid OME-Zarr: multiscales of image and labels, the list of labels, links to the image.
+
+    Args:
+        layout: folders of the sample.
+        parameters: of the step ``pyramid.metadata``: levels (shape, scale), voxel_size_um, channels, name, owner, copy
+            and, if not copied, input.
+    """
+    axes = "tczyx"
+    if not parameters["copy"]:
+        spec = Input.model_validate(parameters["input"])
+        with open_source(spec) as source:
+            header = source.header
+        if header.ome_zarr is None:
+            raise ValueError("only an OME-Zarr can be referenced")
+        axes = header.ome_zarr.axes
+        link_array(header.ome_zarr, layout.image())
+    levels = parameters["levels"]
+    _drop_other_levels(layout, len(levels))
+    labels = layout.labels().parent
+    label_axes = "tzyx"
+    write_json(
+        labels / "zarr.json",
+        _group(
+            {
+                "ome": {
+                    "version": NGFF_VERSION,
+                    "multiscales": [_multiscale("segmentation", label_axes, parameters)],
+                    "image-label": {"version": NGFF_VERSION, "source": {"image": "../../"}},
+                }
+            }
+        ),
+    )
+    write_json(labels.parent / "zarr.json", _group({"ome": {"version": NGFF_VERSION, "labels": [labels.name]}}))
+    attributes: dict[str, Any] = {
+        "bigseg": parameters["owner"],
+        "ome": {"version": NGFF_VERSION, "multiscales": [_multiscale(parameters["name"], axes, parameters)]},
+    }
+    write_json(layout.result / "zarr.json", _group(attributes))
+
+
+def _multiscale(name: str, axes: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    spacing = dict(zip("zyx", parameters["voxel_size_um"], strict=True))
+    datasets = []
+    for number, level in enumerate(parameters["levels"]):
+        scale = dict(zip("zyx", level["scale"], strict=True))
+        # Pooling a cell of f voxels moves the centre of the voxel by (f - 1) / 2 voxels.
+        datasets.append(
+            {
+                "path": str(number),
+                "coordinateTransformations": [
+                    {"type": "scale", "scale": [float(spacing.get(a, 1.0) * scale.get(a, 1)) for a in axes]},
+                    {
+                        "type": "translation",
+                        "translation": [float(spacing.get(a, 1.0) * (scale.get(a, 1) - 1) / 2) for a in axes],
+                    },
+                ],
+            }
+        )
+    return {"name": name, "axes": [_axis(a) for a in axes], "datasets": datasets}
+
+
+def _axis(axis: str) -> dict[str, str]:
+    described = {"name": axis, "type": _KINDS[axis]}
+    return {**described, "unit": "micrometer"} if _KINDS[axis] == "space" else described
+
+
+def _group(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+
+
+def _drop_other_levels(layout: Layout, count: int) -> None:
+    """Remove levels of an earlier, deeper pyramid: viewers and validators would take them for part of this one."""
+    for folder in (layout.result, layout.labels().parent):
+        for entry in folder.iterdir():
+            if entry.name.isdigit() and int(entry.name) >= count:
+                shutil.rmtree(entry)

@@ -1,0 +1,75 @@
+"""Read Zarr arrays (v2, v3) and OME-Zarr images lazily."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from bigseg.config.samples import Input
+from bigseg.geometry.box import Box
+from bigseg.volumes.axes import CANONICAL, Layout, choose_axes
+from bigseg.volumes.header import OmeZarrLevel, VolumeHeader
+from bigseg.volumes.metadata import check_not_empty, make_header, read_type
+from bigseg.volumes.ome_zarr_metadata import stated_axes, stated_channels, stated_spacing
+from bigseg.volumes.problems import explained
+from bigseg.volumes.source import Source
+from bigseg.volumes.zarr_tree import Located, find_array
+
+
+class ZarrSource(Source):
+    """A volume in an array of a Zarr store; zarr itself reads from several threads.
+
+    Args:
+        spec: the configuration.
+        path: the store, or a group or array in it.
+        key: see ``find_array``.
+
+    Raises:
+        UserError: see ``open_source``.
+    """
+
+    header: VolumeHeader
+
+    def __init__(self, spec: Input, path: Path, key: str | None) -> None:
+        """Read the metadata."""
+        located = find_array(path, key)
+        self._folder = located.array.folder
+        with explained(self._folder, "open it as a Zarr array"):
+            self._array = zarr.open_array(store=str(self._folder), mode="r", zarr_format=located.array.zarr_format)
+            check_not_empty(self._folder, self._array.shape)
+            stored = np.dtype(self._array.dtype)
+            self._dtype = read_type(self._folder, stored)
+            stated = stated_axes(located) if spec.axes is None else None
+            axes = choose_axes(self._folder, self._array.shape, spec.axes, stated)
+            self._layout = Layout(axes, self._array.shape)
+            self.header = make_header(
+                spec,
+                self._layout,
+                self._dtype,
+                stated_spacing(located, stated_axes(located)),
+                stated_channels(located),
+                chunks=tuple(self._array.chunks),
+                ome_zarr=_level(located, axes) if stored.kind != "b" else None,
+            )
+
+    def read(self, t: int, c: int, box: Box) -> np.ndarray:
+        """See :class:`Source`."""
+        index = self._layout.index(t, c, box)
+        if not box.size:
+            return np.empty(box.shape, self._dtype)
+        with explained(self._folder, f"read its chunks at t={t}, c={c}, box {box}"):
+            array = np.asarray(self._array[index])
+        return np.ascontiguousarray(self._layout.volume(array, box), self._dtype)
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
+def _level(located: Located, axes: str) -> OmeZarrLevel | None:
+    """Set for the full resolution of an OME-Zarr image whose axes are in order."""
+    in_order = "".join(axis for axis in CANONICAL if axis in axes) == axes
+    if located.image is None or located.level != 0 or not in_order:
+        return None
+    return OmeZarrLevel(path=str(located.array.folder.resolve()), zarr_format=located.array.zarr_format, axes=axes)

@@ -1,0 +1,87 @@
+import os
+
+from snakemake.exceptions import WorkflowError
+
+from bigseg.errors import UserError
+from bigseg.planning.workflow import Workflow
+
+# A configuration given on the command line stands alone: it must not be mixed with the samples of the default one.
+if "samples" not in config:
+
+    configfile: "config.yaml" if os.path.exists("config.yaml") else "config/config.yaml"
+
+
+def read_jobs():
+    """All jobs of the configuration; what is wrong with it is told in one message."""
+    origin = ", ".join(map(str, workflow.configfiles)) or "config"
+    try:
+        return Workflow(config, origin)
+    except UserError as error:
+        raise WorkflowError(f"bigseg: {error}") from None
+
+
+JOBS = read_jobs()
+WORK = JOBS.config.work
+
+
+wildcard_constraints:
+    sample="|".join(JOBS.plans),
+    time=r"t\d+",
+    blocks=r"\d+-\d+",
+    kind="image|labels",
+    level=r"\d+",
+
+
+def time_of(wildcards):
+    """Time point of a job, None for a job over all of them."""
+    return int(wildcards.time[1:]) if "time" in wildcards.keys() else None
+
+
+def named(step, wildcards):
+    """The step's name with the level of a pyramid filled in."""
+    return step.format(**{key: wildcards[key] for key in ("kind", "level") if key in wildcards.keys()})
+
+
+def upstream(step):
+    """Input function: markers of the jobs that a job needs."""
+    return lambda wildcards: JOBS.inputs(
+        named(step, wildcards), wildcards.sample, time_of(wildcards), wildcards.get("blocks")
+    )
+
+
+def files(role):
+    """Input function: the user's files of a role."""
+    return lambda wildcards: JOBS.files(wildcards.sample, role)
+
+
+def parameters(step):
+    """Params function: exactly what the result of a step depends on."""
+    return lambda wildcards: JOBS.parameters(named(step, wildcards), wildcards.sample)
+
+
+def batches(wildcards):
+    """Params function: jobs per step, which name the markers."""
+    return JOBS.plans[wildcards.sample].batches
+
+
+def memory(step):
+    """Resource function: memory in MB."""
+    return lambda wildcards, threads, attempt: JOBS.memory_mb(
+        named(step, wildcards), wildcards.sample, threads, attempt
+    )
+
+
+def runtime(step):
+    """Resource function: run time in minutes."""
+    return lambda wildcards, attempt: JOBS.runtime_minutes(
+        named(step, wildcards), wildcards.sample, wildcards.get("blocks"), attempt
+    )
+
+
+RUN = (
+    "bigseg run {params.step:q} --sample {wildcards.sample:q} --parameters {params.parameters:q}"
+    " --results {JOBS.config.results:q} --work {JOBS.config.work:q} --batches {params.batches}"
+    " --threads {threads} --log {log:q}"
+)
+RUN_TIME = RUN + " --time {wildcards.time}"
+RUN_BATCH = RUN_TIME + " --blocks {wildcards.blocks}"

@@ -1,0 +1,45 @@
+rule evaluate:
+    input:
+        files=files("truth"),
+        markers=upstream("evaluate.blocks"),
+    output:
+        marker=f"{WORK}/{{sample}}/status/evaluate/{{time}}/blocks-{{blocks}}.json",
+    log:
+        f"{WORK}/{{sample}}/logs/evaluate/{{time}}/blocks-{{blocks}}.log",
+    benchmark:
+        f"{WORK}/{{sample}}/benchmarks/evaluate/{{time}}/blocks-{{blocks}}.tsv"
+    conda:
+        "../../envs/bigseg.yaml"
+    threads: JOBS.config.execution.threads
+    resources:
+        mem_mb=memory("evaluate.blocks"),
+        runtime=runtime("evaluate.blocks"),
+    params:
+        step="evaluate.blocks",
+        parameters=parameters("evaluate.blocks"),
+        batches=batches,
+    shell:
+        RUN_BATCH
+
+
+rule evaluate_scores:
+    input:
+        markers=upstream("evaluate.scores"),
+    output:
+        marker=f"{WORK}/{{sample}}/status/evaluate/all/scores.json",
+    log:
+        f"{WORK}/{{sample}}/logs/evaluate/all/scores.log",
+    benchmark:
+        f"{WORK}/{{sample}}/benchmarks/evaluate/all/scores.tsv"
+    conda:
+        "../../envs/bigseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("evaluate.scores"),
+        runtime=runtime("evaluate.scores"),
+    params:
+        step="evaluate.scores",
+        parameters=parameters("evaluate.scores"),
+        batches=batches,
+    shell:
+        RUN

@@ -1,0 +1,21 @@
+rule predict:
+    input:
+        markers=upstream("predict.blocks"),
+    output:
+        marker=f"{WORK}/{{sample}}/status/predict/{{time}}/blocks-{{blocks}}.json",
+    log:
+        f"{WORK}/{{sample}}/logs/predict/{{time}}/blocks-{{blocks}}.log",
+    benchmark:
+        f"{WORK}/{{sample}}/benchmarks/predict/{{time}}/blocks-{{blocks}}.tsv"
+    conda:
+        "../../envs/bigseg.yaml"
+    threads: JOBS.config.execution.threads
+    resources:
+        mem_mb=memory("predict.blocks"),
+        runtime=runtime("predict.blocks"),
+    params:
+        step="predict.blocks",
+        parameters=parameters("predict.blocks"),
+        batches=batches,
+    shell:
+        RUN_BATCH

@@ -1,0 +1,44 @@
+rule segment_objects:
+    input:
+        markers=upstream("segment.objects"),
+    output:
+        marker=f"{WORK}/{{sample}}/status/segment/{{time}}/objects.json",
+    log:
+        f"{WORK}/{{sample}}/logs/segment/{{time}}/objects.log",
+    benchmark:
+        f"{WORK}/{{sample}}/benchmarks/segment/{{time}}/objects.tsv"
+    conda:
+        "../../envs/bigseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("segment.objects"),
+        runtime=runtime("segment.objects"),
+    params:
+        step="segment.objects",
+        parameters=parameters("segment.objects"),
+        batches=batches,
+    shell:
+        RUN_TIME
+
+
+rule segment:
+    input:
+        markers=upstream("segment.blocks"),
+    output:
+        marker=f"{WORK}/{{sample}}/status/segment/{{time}}/blocks-{{blocks}}.json",
+    log:
+        f"{WORK}/{{sample}}/logs/segment/{{time}}/blocks-{{blocks}}.log",
+    benchmark:
+        f"{WORK}/{{sample}}/benchmarks/segment/{{time}}/blocks-{{blocks}}.tsv"
+    conda:
+        "../../envs/bigseg.yaml"
+    threads: JOBS.config.execution.threads
+    resources:
+        mem_mb=memory("segment.blocks"),
+        runtime=runtime("segment.blocks"),
+    params:
+        step="segment.blocks",
+        parameters=parameters("segment.blocks"),
+        batches=batches,
+    shell:
+        RUN_BATCH
