@@ -52,6 +52,11 @@ class Layout:
         """Supervoxels, (t, z, y, x) uint64."""
         return self.folder / "supervoxels.zarr" / "labels"
 
+    @property
+    def continues(self) -> Path:
+        """Where supervoxels go on beyond a face of their block, (t, z, y, x) uint8."""
+        return self.folder / "supervoxels.zarr" / "continues"
+
     def table(self, stage: str, name: str, time: int, piece: int | None = None) -> Path:
         """A Parquet table of a stage, of one piece or of a whole time point."""
         suffix = "" if piece is None else f"-{piece:06d}"

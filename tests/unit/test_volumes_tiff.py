@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from volumes_checks import canonical, check, check_box, error_of, image, opened
+from volumes_checks import canonical, check, check_box, error_of, image, opened, read_all
 
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
@@ -169,7 +169,16 @@ def test_axes_may_name_what_imagej_squeezes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("unit", "factor"),
-    [("micron", 1), ("um", 1), ("\\u00B5m", 1), ("nm", 1e-3), ("mm", 1e3), ("microns", 1), ("pixel", None), (None, None)],
+    [
+        ("micron", 1),
+        ("um", 1),
+        ("\\u00B5m", 1),
+        ("nm", 1e-3),
+        ("mm", 1e3),
+        ("microns", 1),
+        ("pixel", None),
+        (None, None),
+    ],
 )
 def test_imagej_voxel_size(tmp_path: Path, unit: str | None, factor: float | None) -> None:
     metadata = {"axes": "ZYX", "spacing": 2.5} | ({"unit": unit} if unit else {})
@@ -303,13 +312,21 @@ def test_truncated(tmp_path: Path, options: dict[str, object], share: float) -> 
     tifffile.imwrite(path, array, **(PLAIN | options))
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    try:
-        with opened(path) as source:
-            check(source, canonical(array, "zyx"))  # only metadata behind the image may be cut off
-            assert share > 0.9
-    except UserError as error:
+    error = failure(path)
+    if error is None:  # only metadata behind the image are cut off
+        assert share > 0.9
+        check(opened(path), canonical(array, "zyx"))
+    else:
         assert str(path) in error.problem
         assert error.remedy
+
+
+def failure(path: Path) -> UserError | None:
+    try:
+        read_all(path)
+    except UserError as error:
+        return error
+    return None
 
 
 def test_damaged_strip(tmp_path: Path) -> None:
@@ -383,3 +400,24 @@ def test_several_images(tmp_path: Path) -> None:
         writer.write(first[0, :8, :8], **PLAIN)
     with opened(path) as source:
         check(source, canonical(first, "zyx"))
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("rows", [5, 64])
+def test_plain_pages_that_are_not_contiguous_are_mapped(
+    tmp_path: Path, byteorder: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = image((7, 40, 50))
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path, byteorder=byteorder) as writer:
+        for plane in array:
+            writer.write(plane, metadata=None, rowsperstrip=rows, contiguous=False, description="z", **PLAIN)
+    monkeypatch.setattr(TiffImage, "_decode", None)
+    with tifffile.TiffFile(path) as tif:
+        assert tif.series[0].dataoffset is None
+    with opened(path) as source:
+        check(source, canonical(array, "zyx"))
+        assert source.header.chunk_shape is None
+    content = path.read_bytes()
+    path.write_bytes(content[:-100])
+    error_of(path)

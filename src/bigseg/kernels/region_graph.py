@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 import bioimage_cpp as bic
 import numpy as np
 
+from bigseg.kernels.faces import contacts_inside
+
 
 @dataclass(frozen=True)
 class EdgeTable:
@@ -20,6 +22,8 @@ class EdgeTable:
         m2: (n,) float64 sum of squared deviations from the mean.
         minimum: (n,) float64.
         maximum: (n,) float64.
+        inside: (n,) float64 number of voxel faces, out of ``count``, that lie inside a supervoxel which a block face
+            cut in two (see :mod:`bigseg.kernels.faces`).
     """
 
     u: np.ndarray
@@ -29,23 +33,32 @@ class EdgeTable:
     m2: np.ndarray
     minimum: np.ndarray
     maximum: np.ndarray
+    inside: np.ndarray
 
     def __len__(self) -> int:
         """Number of edges."""
         return len(self.u)
+
+    @property
+    def probability(self) -> np.ndarray:
+        """(n,) float64 boundary probability of each edge: the mean, with 0 for contacts inside a supervoxel."""
+        return self.mean * (1 - self.inside / self.count)
 
     def columns(self) -> dict[str, np.ndarray]:
         """The columns by name."""
         return {column.name: getattr(self, column.name) for column in fields(self)}
 
 
-def block_edges(labels: np.ndarray, boundary: np.ndarray, inner_shape: tuple[int, int, int]) -> EdgeTable:
+def block_edges(
+    labels: np.ndarray, boundary: np.ndarray, continues: np.ndarray, inner_shape: tuple[int, int, int]
+) -> EdgeTable:
     """Edges that a block owns: those whose contact's lower voxel lies in its inner box.
 
     Args:
         labels: (z, y, x) uint64 supervoxels of the inner box, which starts at 0, and one voxel more along each axis
             where the volume goes on; 0 is no supervoxel.
         boundary: same shape, uint8 boundary map; the value on a contact is the mean of its two voxels.
+        continues: same shape, uint8, where supervoxels go on beyond a face (:func:`bigseg.kernels.faces.continuing`).
         inner_shape: shape of the inner box.
 
     Returns:
@@ -60,7 +73,10 @@ def block_edges(labels: np.ndarray, boundary: np.ndarray, inner_shape: tuple[int
         number_of_threads=1,
     )
     real = edges[:, 0] != 0  # u < v, so the background can only be u
-    return _table(edges[real], stats[real], 1 / 255)
+    table = _table(edges[real], stats[real], 1 / 255)
+    u, v, inside = contacts_inside(labels, continues, inner_shape)
+    table.inside[_rows(table, u, v)] = inside
+    return table
 
 
 def merge_edges(parts: list[EdgeTable]) -> EdgeTable:
@@ -72,18 +88,27 @@ def merge_edges(parts: list[EdgeTable]) -> EdgeTable:
     parts = [part for part in parts if len(part)]
     if not parts:
         return empty_edges()
-    u, v, count, mean, m2, low, high = (
+    u, v, count, mean, m2, low, high, inside = (
         np.concatenate(columns) for columns in zip(*(part.columns().values() for part in parts), strict=True)
     )
     order = np.lexsort((v, u))
-    u, v, count, mean, m2, low, high = (column[order] for column in (u, v, count, mean, m2, low, high))
+    u, v, count, mean, m2, low, high, inside = (
+        column[order] for column in (u, v, count, mean, m2, low, high, inside)
+    )
     first = np.flatnonzero(np.r_[True, (u[1:] != u[:-1]) | (v[1:] != v[:-1])])
     total = np.add.reduceat(count, first)
     average = np.add.reduceat(count * mean, first) / total
     group = np.repeat(np.arange(len(first)), np.diff(np.r_[first, len(u)]))
     spread = np.add.reduceat(m2 + count * (mean - average[group]) ** 2, first)
     return EdgeTable(
-        u[first], v[first], total, average, spread, np.minimum.reduceat(low, first), np.maximum.reduceat(high, first)
+        u[first],
+        v[first],
+        total,
+        average,
+        spread,
+        np.minimum.reduceat(low, first),
+        np.maximum.reduceat(high, first),
+        np.add.reduceat(inside, first),
     )
 
 
@@ -97,14 +122,14 @@ def contract(edges: EdgeTable, to: np.ndarray, ids: np.ndarray) -> EdgeTable:
     """
     a, b = to[np.searchsorted(ids, edges.u)], to[np.searchsorted(ids, edges.v)]
     kept = a != b
-    columns = (column[kept] for column in (edges.count, edges.mean, edges.m2, edges.minimum, edges.maximum))
+    columns = (column[kept] for name, column in edges.columns().items() if name not in ("u", "v"))
     return merge_edges([EdgeTable(np.minimum(a, b)[kept], np.maximum(a, b)[kept], *columns)])
 
 
 def empty_edges() -> EdgeTable:
     """A table without edges."""
     ids, numbers = np.zeros(0, np.uint64), np.zeros(0, np.float64)
-    return EdgeTable(ids, ids, numbers, numbers, numbers, numbers, numbers)
+    return EdgeTable(ids, ids, *(numbers,) * 6)
 
 
 def _table(edges: np.ndarray, stats: np.ndarray, scale: float) -> EdgeTable:
@@ -116,4 +141,12 @@ def _table(edges: np.ndarray, stats: np.ndarray, scale: float) -> EdgeTable:
         stats[:, 2] * scale**2,
         stats[:, 3] * scale,
         stats[:, 4] * scale,
+        np.zeros(len(edges)),
     )
+
+
+def _rows(table: EdgeTable, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Positions of pairs, all of which are in the table."""
+    names = np.unique(np.concatenate([table.u, table.v]))
+    keys = np.searchsorted(names, table.u) * len(names) + np.searchsorted(names, table.v)
+    return np.searchsorted(keys, np.searchsorted(names, u) * len(names) + np.searchsorted(names, v))

@@ -33,7 +33,7 @@ def merge_small(ids: np.ndarray, sizes: np.ndarray, edges: EdgeTable, minimum: i
     near: dict[int, dict[int, tuple[float, float]]] = {int(i): {} for i in np.flatnonzero(voxels < minimum)}
     touching_small = np.isin(u, list(near)) | np.isin(v, list(near))
     for a, b, count, mean in zip(
-        u[touching_small], v[touching_small], edges.count[touching_small], edges.mean[touching_small], strict=True
+        u[touching_small], v[touching_small], edges.count[touching_small], edges.probability[touching_small], strict=True
     ):
         for here, there in ((int(a), int(b)), (int(b), int(a))):
             if here in near:

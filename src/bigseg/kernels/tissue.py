@@ -28,9 +28,6 @@ from bigseg.geometry.box import Box, Triple
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8] | NDArray[np.uint16]
 
-WHITE = 1.2
-SURF = 0.8
-C0 = 0.7
 _REACH = 2
 """Lattice cells to look at on either side. A seed stays in its lattice cell, so the two nearest seeds of a point are at
 most √3 lattice constants away, and a seed three cells further at least two."""
@@ -40,16 +37,16 @@ _INDEX_MASK = np.uint32(127)
 """The low bits of a squared distance, which hold the position of its seed among a tile's candidates (about 30)."""
 _TILE_VOXELS, _TILE_EDGE = 8192, 0.9
 """Most voxels of a tile, and its longest edge in lattice constants."""
-_ORGAN = 0.88
+_ORGAN = 0.94
 """Extent of the organ relative to the volume."""
-_OVERHANG = 0.1
+_OVERHANG = 0.0
 """How far above the organ's surface a cell's seed may lie, in lattice constants: more, flat cells; less, notches."""
 _WAVES = 2
 """Plane waves per component of the displacement field."""
 _WALL_STEPS = 256
 """Steps per standard deviation of a blurred wall in the table of its profile."""
-_NOISE_BITS, _READ_NOISE, _SWAY = 12, 0.02, 0.06
-"""Sway, the largest displacement of the whole tissue, in lattice constants; read noise relative to a bright wall."""
+_NOISE_BITS, _READ_NOISE, _EXPOSURE, _SWAY = 12, 0.02, 1.35, 0.06
+"""Read noise and exposure of a bright wall, relative to it and to full scale; sway of all in lattice constants."""
 _LATTICE, _WALL, _CELL, _NOISE, _MOTION = range(5)
 """What a random number is for: each has a stream of its own."""
 
@@ -82,7 +79,7 @@ class Tissue:
 
     shape: Triple
     voxel_size_um: tuple[float, float, float] = (0.5, 0.25, 0.25)
-    cell_diameter_um: float = 8.0
+    cell_diameter_um: float = 8.4
     """Diameter of the ball with the volume of the mean cell."""
     seed: int = 0
     outline: bool = True
@@ -93,17 +90,17 @@ class Tissue:
     """Amplitude of the displacement that curves the walls, in lattice constants; at most 0.15, or it might fold."""
     growth: float = 0.015
     """Relative growth of every length from one time to the next."""
-    wall_thickness_um: float = 0.35
-    psf_um: tuple[float, float] = (0.45, 0.2)
+    wall_thickness_um: float = 0.6
+    psf_um: tuple[float, float] = (0.4, 0.22)
     """Standard deviation of the optical blur along z and within a plane."""
-    weak_walls: float = 0.06
+    weak_walls: float = 0.03
     """Fraction of the walls between cells that are hardly stained."""
-    background: float = 0.12
+    background: float = 0.1
     """Brightness of cell bodies and of the haze, relative to a well stained wall."""
-    photons: float = 30.0
+    photons: float = 25.0
     """Photons in a well stained wall: fewer mean more noise."""
     dtype: Literal["uint8", "uint16"] = "uint8"
-    """Type of the image; a well stained wall is at 180 of 255, or at 2,880 of a 12-bit camera's 4,095."""
+    """Type of the image: full scale is 255, or the 4095 of a 12-bit camera; the brightest walls are overexposed."""
 
     def __post_init__(self) -> None:
         """Refuse what would fold, flicker or overflow."""
@@ -367,7 +364,7 @@ def _stain(tissue: Tissue, tile: _Tile, cells: _Cells) -> Floats:
     inside = np.arange(count) < seeds.in_organ
     # The organ's own surface is never weak: a hole there would be no error of a segmentation.
     weak = (_uniform(h, 1) < tissue.weak_walls) & inside[:, None] & inside
-    contrast = (C0 + (1 - C0) * _uniform(h)) * np.where(weak, 0.35, 1.0)
+    contrast = (0.7 + 0.3 * _uniform(h)) * np.where(weak, 0.35, 1.0)
     contrast[~inside[:, None] & ~inside] = 0
     brightness = contrast * math.sqrt(psf_xy**2 + sheet) / sigma
 
@@ -379,7 +376,7 @@ def _stain(tissue: Tissue, tile: _Tile, cells: _Cells) -> Floats:
         own, above = cells.nearest < seeds.in_organ, cells.depth_um < 0
         cut = own & (above | (surface < steps))
         steps = np.where(cut, surface, np.where(above, np.maximum(surface, steps), steps))
-        peak = np.where(cut, np.float32(SURF), peak)
+        peak = np.where(cut, np.float32(0.9), peak)
     profile = _tables()[0]
     stain = profile[np.minimum(steps, np.float32(len(profile) - 1)).astype(np.int32)] * peak
     body = 0.4 + 0.4 * _uniform(_hash(_key(tissue, _CELL), seeds.ids))
@@ -396,7 +393,7 @@ def _expose(tissue: Tissue, tile: _Tile, stain: Floats, t: int) -> Image:
     h = h[0] >> np.uint64(64 - _NOISE_BITS)
     noise = np.sqrt(stain * np.float32(1 / tissue.photons) + np.float32(_READ_NOISE**2))
     noise *= _tables()[1][h]
-    white, full = (WHITE * 255.0, 255.0) if tissue.dtype == "uint8" else (WHITE * 4095.0, 4095.0)
-    counts = (stain + noise) * np.float32(white)
-    counts += np.float32(0.05 * white + 0.5)
-    return np.clip(counts, 0, np.float32(full)).astype(tissue.dtype)  # type: ignore[no-any-return]
+    full = 255 if tissue.dtype == "uint8" else 4095
+    counts = (stain + noise) * np.float32(_EXPOSURE * full)
+    counts += np.float32(0.05 * full + 0.5)
+    return np.clip(counts, 0, full).astype(tissue.dtype)  # type: ignore[no-any-return]

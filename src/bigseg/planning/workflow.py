@@ -31,7 +31,7 @@ class Workflow:
         """
         self.config: Config = validate_config(settings, origin)
         self.plans: dict[str, SamplePlan] = {name: plan_sample(self.config, name) for name in self.config.samples}
-        self._step = cache(self._make_step)
+        self.step = cache(self._make_step)
 
     @cached_property
     def work(self) -> Path:
@@ -64,13 +64,13 @@ class Workflow:
 
     def marker(self, name: str, sample: str, time: int | None, batch: str | None) -> str:
         """Path of a job's marker."""
-        step = self._step(name, sample, time)
+        step = self.step(name, sample, time)
         unit = step.step if batch is None else f"{step.step}-{batch}"
         return str(self.plans[sample].layout.marker(step.stage, time, unit))
 
     def inputs(self, name: str, sample: str, time: int | None, batch: str | None) -> list[str]:
         """Markers of the jobs that a job needs, in the order of steps and batches."""
-        step = self._step(name, sample, time)
+        step = self.step(name, sample, time)
         pieces = range(step.number_of_pieces) if batch is None else parse_batch(batch, step.number_of_pieces)
         return [str(path) for path in upstream_markers(step, pieces, self.plans[sample].batches)]
 
@@ -87,20 +87,21 @@ class Workflow:
 
     def memory_mb(self, name: str, sample: str, threads: int, attempt: int) -> int:
         """Memory in MB that a job of a step asks for."""
-        return memory_mb(self.plans[sample], self._step(name, sample, None), threads, attempt)
+        return memory_mb(self.plans[sample], self.step(name, sample, None), threads, attempt)
 
     def runtime_minutes(self, name: str, sample: str, batch: str | None, attempt: int) -> int:
         """Run time in minutes that a job of a step asks for."""
-        total = self._step(name, sample, None).number_of_pieces
+        total = self.step(name, sample, None).number_of_pieces
         pieces = range(total) if batch is None else parse_batch(batch, total)
         return runtime_minutes(self.plans[sample], len(pieces), attempt)
 
     def _make_step(self, name: str, sample: str, time: int | None) -> Step:
+        """A step, bound to a sample and a time point."""
         kind, plan = find_step(name), self.plans[sample]
         return kind(kind.resolve(self.config, plan), plan.layout, time or 0)
 
     def _batch_names(self, name: str, sample: str) -> list[str | None]:
-        step = self._step(name, sample, None)
+        step = self.step(name, sample, None)
         if not step.in_batches:
             return [None]
         return [batch_name(batch) for batch in make_batches(step.number_of_pieces, self.plans[sample].batches)]

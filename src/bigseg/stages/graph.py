@@ -46,11 +46,12 @@ class GraphBlocks(Step):
         box, outer = self.grid.box(piece), self._outer(piece)
         labels = VolumeArray(self.layout.supervoxels, "tzyx").read(self.time, 0, outer)
         boundary = VolumeArray(self.layout.boundary_map, "tzyx").read(self.time, 0, outer)
+        continues = VolumeArray(self.layout.continues, "tzyx").read(self.time, 0, outer)
         first = np.uint64(supervoxel_id_range(piece)[0])
         own = labels[box.inside(outer).slices]
         sizes = np.bincount(np.where(own > 0, own - first, 0).astype(np.int64).reshape(-1))[1:]
         nodes = {"id": first + np.arange(1, len(sizes) + 1, dtype=np.uint64), "size": sizes.astype(np.uint64)}
-        table = block_edges(labels, boundary, box.shape)
+        table = block_edges(labels, boundary, continues, box.shape)
         edges = table.columns()
         write_table(self.layout.table("graph", "nodes", self.time, piece), nodes)
         write_table(self.layout.table("graph", "edges", self.time, piece), edges)

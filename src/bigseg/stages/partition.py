@@ -102,10 +102,10 @@ class PartitionRoot(WholeStep):
         pairs = np.stack([np.searchsorted(ids, edges.u), np.searchsorted(ids, edges.v)], axis=1).astype(np.uint64)
         match p["method"]:
             case "gasp":
-                weights = linear_weights(edges.mean, p["beta"])
+                weights = linear_weights(edges.probability, p["beta"])
                 return solvers.gasp(count, pairs, weights, edges.count, p["linkage"])
             case "mutex_watershed":
-                return solvers.mutex_watershed(count, pairs, linear_weights(edges.mean, p["beta"]))
+                return solvers.mutex_watershed(count, pairs, linear_weights(edges.probability, p["beta"]))
             case _:
-                costs = log_odds_costs(edges.mean, p["beta"], edges.count, p["size_weight"])
+                costs = log_odds_costs(edges.probability, p["beta"], edges.count, p["size_weight"])
                 return solvers.multicut(count, pairs, costs)

@@ -64,13 +64,14 @@ class SupervoxelsBlocks(Step):
         """Watershed in the block with its halo, cut to the block, ids made unique by the block's number."""
         import numpy as np
 
+        from bigseg.kernels.faces import continuing
         from bigseg.kernels.watershed import crop_and_split, distance_watershed, stacked_watershed
         from bigseg.volumes.store import VolumeArray
 
         box, outer = self.grid.box(piece), self._outer(piece)
         mask = self._read_mask(outer)
         if mask is not None and not mask[box.inside(outer).slices].any():
-            local, count = np.zeros(box.shape, np.uint32), 0
+            local, count, continues = np.zeros(box.shape, np.uint32), 0, np.zeros(box.shape, np.uint8)
         else:
             boundary = VolumeArray(self.layout.boundary_map, "tzyx").read(self.time, 0, outer)
             run = stacked_watershed if self.parameters["dimension"] == "stacked_2d" else distance_watershed
@@ -85,11 +86,14 @@ class SupervoxelsBlocks(Step):
                 sampling=(z, y, x),
                 mask=mask,
             )
-            local, count = crop_and_split(labels, box.inside(outer).slices)
+            inner = box.inside(outer).slices
+            continues = continuing(labels, inner)
+            local, count = crop_and_split(labels, inner)
         ids = local.astype(np.uint64)
         ids[ids > 0] += np.uint64(supervoxel_id_range(piece)[0])
         self._store().write(self.time, 0, box, ids)
-        return Outcome(digest_arrays(local), {"supervoxels": count})
+        self._continues().write(self.time, 0, box, continues)
+        return Outcome(digest_arrays(local, continues), {"supervoxels": count})
 
     def _outer(self, piece: int) -> Box:
         halo: Triple = triple(self.parameters["halo"])
@@ -110,3 +114,8 @@ class SupervoxelsBlocks(Step):
         from bigseg.volumes.image import stage_array
 
         return stage_array(self.layout.supervoxels, self.parameters, self.time, "uint64")
+
+    def _continues(self) -> VolumeArray:
+        from bigseg.volumes.image import stage_array
+
+        return stage_array(self.layout.continues, self.parameters, self.time, "uint8")

@@ -92,7 +92,7 @@ class VolumeArray:
             UserError: the disk is full or may not be written.
         """
         try:
-            self.array[self._index(t, c, box)] = values.reshape(self._stored_shape(box))
+            self.array[self._index(t, c, box)] = values.reshape((1,) * (len(self.axes) - 3) + box.shape)
             for shard in self._shards(t, c, box):
                 if shard.exists():  # a shard of nothing but zeros is not stored
                     with shard.open("rb") as file:
@@ -107,13 +107,10 @@ class VolumeArray:
         """Whether every shard of ``box`` exists; shards of nothing but zeros never do."""
         return all(shard.exists() for shard in self._shards(t, c, box))
 
-    def _index(self, t: int, c: int, box: Box) -> tuple[int | slice, ...]:
-        place: dict[str, int | slice] = {"t": t, "c": c, **dict(zip("zyx", box.slices, strict=True))}
+    def _index(self, t: int, c: int, box: Box) -> tuple[slice, ...]:
+        # Only slices: an integer that drops an axis confuses the zarrs pipeline where a read crosses shards.
+        place = {"t": slice(t, t + 1), "c": slice(c, c + 1), **dict(zip("zyx", box.slices, strict=True))}
         return tuple(place[axis] for axis in self.axes)
-
-    def _stored_shape(self, box: Box) -> tuple[int, ...]:
-        lengths = dict(zip("zyx", box.shape, strict=True))
-        return tuple(lengths[axis] for axis in self.axes if axis in lengths)
 
     def _shards(self, t: int, c: int, box: Box) -> Iterator[Path]:
         shard = self.array.shards or self.array.chunks

@@ -70,10 +70,13 @@ class TiffImage:
         self.channels = series_channels(self._tif, number, series)
         self.chunks: tuple[int, ...] | None = None
         self._map: np.ndarray | None = None
+        self._raw: np.ndarray | None = None
+        self._stored = np.dtype(series.dtype).newbyteorder(self._tif.byteorder)
         if page.is_final and series.dataoffset is not None and not series.is_multifile:
-            stored = np.dtype(series.dtype).newbyteorder(self._tif.byteorder)
-            self._map = np.memmap(self._path, stored, "r", series.dataoffset, self.shape)
+            self._map = np.memmap(self._path, self._stored, "r", series.dataoffset, self.shape)
             return
+        plain = page.is_final and not series.is_multifile
+        self._raw = np.memmap(self._path, np.uint8, "r") if plain else None
         self._check_decodable(page)
         samples, depth, length, width, contiguous = page.shaped
         inner = [size for size in (samples, depth) if size > 1] + [length, width]
@@ -89,11 +92,12 @@ class TiffImage:
             if page.is_tiled
             else (1, min(page.rowsperstrip, length), width)
         )
-        kept = dict(zip("sdlwc", page.shaped, strict=True))
-        sizes = {"s": 1, "d": self._tile[0], "l": min(self._tile[1], length), "w": min(self._tile[2], width)}
-        self.chunks = (1,) * len(self._outer) + tuple(
-            sizes.get(axis, kept[axis]) for axis in "sdlwc" if axis in "lw" or kept[axis] > 1
-        )
+        if not plain:
+            kept = dict(zip("sdlwc", page.shaped, strict=True))
+            sizes = {"s": 1, "d": self._tile[0], "l": min(self._tile[1], length), "w": min(self._tile[2], width)}
+            self.chunks = (1,) * len(self._outer) + tuple(
+                sizes.get(axis, kept[axis]) for axis in "sdlwc" if axis in "lw" or kept[axis] > 1
+            )
         page.init_decode()  # not safe to do from several threads
 
     def _check_decodable(self, page: TiffPage) -> None:
@@ -126,7 +130,7 @@ class TiffImage:
 
     def close(self) -> None:
         """Close the file."""
-        self._map = None
+        self._map = self._raw = None
         self._tif.close()
 
     def _region(self, inner: list[range]) -> Region:
@@ -147,6 +151,10 @@ class TiffImage:
         samples, depth, length, width, contiguous = region
         if not target.size:
             return
+        mapped = self._mapped(number)
+        if mapped is not None:
+            target[...] = mapped[tuple(slice(part.start, part.stop) for part in region)]
+            return
         for segment, sample, (z, y, x) in self._segments(samples, depth, length, width):
             data = self._decoded(number, segment)
             theirs: list[slice] = []
@@ -157,6 +165,21 @@ class TiffImage:
                 ours.append(slice(low - part.start, high - part.start))
             taken = data[tuple(theirs)][..., contiguous.start : contiguous.stop]
             target[sample - samples.start][tuple(ours)] = taken
+
+    def _mapped(self, number: int) -> np.ndarray | None:
+        """A page that is stored plainly and in one piece, in tifffile's five dimensions; else None."""
+        if self._raw is None:
+            return None
+        with explained(self._path, f"read page {number}"):
+            with self._lock:
+                page = self._series[number]
+                if page is None:
+                    raise ValueError("it is missing in the file")
+                offsets, counts = page.dataoffsets, page.databytecounts
+            ends = [offset + count for offset, count in zip(offsets, counts, strict=True)]
+            if list(offsets[1:]) != ends[:-1] or ends[-1] - offsets[0] < self._page.nbytes:
+                return None
+            return np.ndarray(self._page.shaped, self._stored, self._raw.data, offsets[0])
 
     def _segments(
         self, samples: range, depth: range, length: range, width: range

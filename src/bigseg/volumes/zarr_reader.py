@@ -15,7 +15,7 @@ from bigseg.volumes.metadata import check_not_empty, make_header, read_type
 from bigseg.volumes.ome_zarr_metadata import stated_axes, stated_channels, stated_spacing
 from bigseg.volumes.problems import explained
 from bigseg.volumes.source import Source
-from bigseg.volumes.zarr_tree import Located, find_array
+from bigseg.volumes.zarr_tree import Located, Node, find_array
 
 
 class ZarrSource(Source):
@@ -37,7 +37,7 @@ class ZarrSource(Source):
         located = find_array(path, key)
         self._folder = located.array.folder
         with explained(self._folder, "open it as a Zarr array"):
-            self._array = zarr.open_array(store=str(self._folder), mode="r", zarr_format=located.array.zarr_format)
+            self._array = _open(located.array)
             check_not_empty(self._folder, self._array.shape)
             stored = np.dtype(self._array.dtype)
             self._dtype = read_type(self._folder, stored)
@@ -65,6 +65,18 @@ class ZarrSource(Source):
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+
+def _open(node: Node) -> zarr.Array:
+    """Open an array by a codec pipeline that can read it.
+
+    zarrs, where it is chosen, reads no Zarr v2 arrays of big-endian numbers (bioformats2raw writes these) nor of
+    Fortran order.
+    """
+    beyond_zarrs = str(node.metadata.get("dtype")).startswith(">") or node.metadata.get("order") == "F"
+    pipeline = {"codec_pipeline.path": "zarr.core.codec_pipeline.BatchedCodecPipeline"} if beyond_zarrs else {}
+    with zarr.config.set(pipeline):
+        return zarr.open_array(store=str(node.folder), mode="r", zarr_format=node.zarr_format)
 
 
 def _level(located: Located, axes: str) -> OmeZarrLevel | None:
