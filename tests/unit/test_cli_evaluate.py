@@ -16,17 +16,12 @@ import typer
 import zarr
 from typer.testing import CliRunner
 
-from bigseg.cli.evaluate import (
-    VOXELS_PER_BLOCK,
-    choose_block_shape,
-    evaluate,
-    label_input,
-    score_sources,
-)
+from bigseg.cli.evaluate import evaluate, label_input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
 from bigseg.kernels.contingency import count_pairs
 from bigseg.kernels.scores import Scores, scores
+from bigseg.scoring import VOXELS_PER_BLOCK, choose_block_shape, score_sources
 from bigseg.volumes.header import VolumeHeader
 
 

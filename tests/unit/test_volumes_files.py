@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from volumes_checks import canonical, check, error_of, image, opened
+from volumes_checks import canonical, check, error_of, header_of, image, opened
 
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
@@ -118,7 +118,7 @@ def test_missing_indices_are_named(tmp_path: Path) -> None:
     assert "z=2 is missing" in error_of(tmp_path / "z{z}.tif").problem
     for c in (0, 2):
         write(tmp_path / f"c{c}.tif", image((2, 8, 8)))
-    assert opened(tmp_path / "c{c}.tif").header.shape == (1, 2, 2, 8, 8)
+    assert header_of(tmp_path / "c{c}.tif").shape == (1, 2, 2, 8, 8)
 
 
 def test_incomplete_grid(tmp_path: Path) -> None:
@@ -170,8 +170,8 @@ def test_voxel_size_and_channels(tmp_path: Path) -> None:
     metadata = {"axes": "ZYX", "spacing": 2.0, "unit": "micron"}
     for t in range(2):
         write(tmp_path / f"t{t}.tif", image((3, 8, 9)), imagej=True, resolution=(4.0, 4.0), metadata=metadata)
-    assert opened(tmp_path / "t{t}.tif").header.voxel_size_um == (2, 0.25, 0.25)
-    assert opened(tmp_path / "t{t}.tif", voxel_size_um=[3.0, 2.0, 1.0]).header.voxel_size_um == (3, 2, 1)
+    assert header_of(tmp_path / "t{t}.tif").voxel_size_um == (2, 0.25, 0.25)
+    assert header_of(tmp_path / "t{t}.tif", voxel_size_um=[3.0, 2.0, 1.0]).voxel_size_um == (3, 2, 1)
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])

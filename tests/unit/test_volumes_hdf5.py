@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from volumes_checks import canonical, check, check_box, error_of, image, opened
+from volumes_checks import canonical, check, check_box, error_of, header_of, image, opened
 
 from bigseg.geometry.box import Box
 
@@ -33,9 +33,9 @@ def test_types(tmp_path: Path, dtype: str) -> None:
 def test_chunk_shape(tmp_path: Path, chunks: tuple[int, ...] | None) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("raw", data=image((7, 19, 23)), chunks=chunks)
-    assert opened(tmp_path / "a.h5").header.chunk_shape == chunks
+    assert header_of(tmp_path / "a.h5").chunk_shape == chunks
     expected = None if chunks is None else (5, 3, 8)
-    assert opened(tmp_path / "a.h5", axes="yxz").header.chunk_shape == expected
+    assert header_of(tmp_path / "a.h5", axes="yxz").chunk_shape == expected
 
 
 @pytest.mark.parametrize("axes", ["yx", "zyx", "xyz", "tyx", "czyx", "zyxc", "tzyx", "tczyx", "xyzct", "tzcyx"])
@@ -57,19 +57,19 @@ def test_ilastik_axistags(tmp_path: Path, axes: str) -> None:
     with h5py.File(path, "a") as file:
         file["exported_data"].attrs["axistags"] = "no JSON"
     if len(axes) == 3:
-        assert opened(path).header.shape == (1, 1, *array.shape)
+        assert header_of(path).shape == (1, 1, *array.shape)
 
 
 def test_plantseg_voxel_size(tmp_path: Path) -> None:
     path = write(tmp_path / "a.h5", raw=image((3, 8, 9)))
-    assert opened(path).header.voxel_size_um is None
+    assert header_of(path).voxel_size_um is None
     with h5py.File(path, "a") as file:
         file["raw"].attrs["element_size_um"] = [0.5, 0.2, 0.1]
-    assert opened(path).header.voxel_size_um == (0.5, 0.2, 0.1)
-    assert opened(path, voxel_size_um=[1.0, 2.0, 3.0]).header.voxel_size_um == (1, 2, 3)
+    assert header_of(path).voxel_size_um == (0.5, 0.2, 0.1)
+    assert header_of(path, voxel_size_um=[1.0, 2.0, 3.0]).voxel_size_um == (1, 2, 3)
     with h5py.File(path, "a") as file:
         file["raw"].attrs["element_size_um"] = [0.5, 0.0, np.nan]
-    assert opened(path).header.voxel_size_um is None
+    assert header_of(path).voxel_size_um is None
 
 
 def test_choice_of_the_data_set(tmp_path: Path) -> None:

@@ -11,9 +11,8 @@ import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from volumes_checks import canonical, check, check_box, error_of, image, opened, read_all
+from volumes_checks import canonical, check, check_box, error_of, header_of, image, opened
 
-from bigseg.errors import UserError
 from bigseg.geometry.box import Box
 from bigseg.volumes.cache import ByteCache
 from bigseg.volumes.tiff import TiffImage
@@ -71,8 +70,8 @@ def test_compressed_chunk_shape(tmp_path: Path) -> None:
     array = image((2, 5, 40, 50))
     tifffile.imwrite(tmp_path / "strips.tif", array, compression="zlib", rowsperstrip=8, **PLAIN)
     tifffile.imwrite(tmp_path / "tiles.tif", array, tile=(16, 32), **PLAIN)
-    assert opened(tmp_path / "strips.tif", axes="tzyx").header.chunk_shape == (1, 8, 50)
-    assert opened(tmp_path / "tiles.tif", axes="tzyx").header.chunk_shape == (1, 16, 32)
+    assert header_of(tmp_path / "strips.tif", axes="tzyx").chunk_shape == (1, 8, 50)
+    assert header_of(tmp_path / "tiles.tif", axes="tzyx").chunk_shape == (1, 16, 32)
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
@@ -184,16 +183,16 @@ def test_imagej_voxel_size(tmp_path: Path, unit: str | None, factor: float | Non
     metadata = {"axes": "ZYX", "spacing": 2.5} | ({"unit": unit} if unit else {})
     tifffile.imwrite(tmp_path / "a.tif", image((3, 8, 9)), imagej=True, resolution=(4.0, 5.0), metadata=metadata)
     expected = None if factor is None else pytest.approx((2.5 * factor, 0.2 * factor, 0.25 * factor))
-    assert opened(tmp_path / "a.tif").header.voxel_size_um == expected
-    assert opened(tmp_path / "a.tif", voxel_size_um=[3.0, 2.0, 1.0]).header.voxel_size_um == (3, 2, 1)
+    assert header_of(tmp_path / "a.tif").voxel_size_um == expected
+    assert header_of(tmp_path / "a.tif", voxel_size_um=[3.0, 2.0, 1.0]).voxel_size_um == (3, 2, 1)
 
 
 def test_voxel_size_without_spacing(tmp_path: Path) -> None:
     options = {"imagej": True, "resolution": (4.0, 4.0)}
     tifffile.imwrite(tmp_path / "stack.tif", image((3, 8, 9)), metadata={"axes": "ZYX", "unit": "um"}, **options)
     tifffile.imwrite(tmp_path / "plane.tif", image((3, 8, 9)), metadata={"axes": "TYX", "unit": "um"}, **options)
-    assert opened(tmp_path / "stack.tif").header.voxel_size_um is None
-    assert opened(tmp_path / "plane.tif").header.voxel_size_um == (1.0, 0.25, 0.25)
+    assert header_of(tmp_path / "stack.tif").voxel_size_um is None
+    assert header_of(tmp_path / "plane.tif").voxel_size_um == (1.0, 0.25, 0.25)
 
 
 @pytest.fixture(scope="module")
@@ -288,85 +287,6 @@ def test_outside_is_an_error(lazy: tuple[Path, np.ndarray]) -> None:
         for t, c, end in [(1, 0, 5), (0, 1, 5), (-1, 0, 5), (0, 0, 99)]:
             with pytest.raises(IndexError, match="outside"):
                 source.read(t, c, Box((0, 0, 0), (end, 5, 5)))
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"imagej": True, "metadata": {"axes": "ZYX"}},
-        {},
-        {"metadata": None},
-        {"metadata": None, "compression": "zlib"},
-        {"compression": "zlib"},
-        {"compression": "zlib", "imagej": True, "metadata": {"axes": "ZYX"}},
-        {"ome": True, "metadata": {"axes": "ZYX"}},
-        {"ome": True, "compression": "zlib"},
-        {"tile": (16, 16)},
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.98])
-def test_truncated(tmp_path: Path, options: dict[str, object], share: float) -> None:
-    path = tmp_path / "cut.tif"
-    array = image((12, 64, 64), "uint8")
-    tifffile.imwrite(path, array, **(PLAIN | options))
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * share)])
-    error = failure(path)
-    if error is None:  # only metadata behind the image are cut off
-        assert share > 0.9
-        check(opened(path), canonical(array, "zyx"))
-    else:
-        assert str(path) in error.problem
-        assert error.remedy
-
-
-def failure(path: Path) -> UserError | None:
-    try:
-        read_all(path)
-    except UserError as error:
-        return error
-    return None
-
-
-def test_damaged_strip(tmp_path: Path) -> None:
-    path = tmp_path / "bad.tif"
-    tifffile.imwrite(path, image((5, 64, 64), "uint8"), compression="zlib", **PLAIN)
-    with tifffile.TiffFile(path) as tif:
-        offset = tif.pages[3].dataoffsets[0]
-    with path.open("r+b") as file:
-        file.seek(offset)
-        file.write(b"\xff" * 100)
-    with opened(path) as source:
-        source.read(0, 0, Box((0, 0, 0), (3, 64, 64)))
-        with pytest.raises(UserError, match=r"bad\.tif: cannot read page 3"):
-            source.read(0, 0, Box((0, 0, 0), (5, 64, 64)))
-
-
-def test_not_a_tiff(tmp_path: Path) -> None:
-    (tmp_path / "text.tif").write_text("hello, this is text")
-    (tmp_path / "empty.tif").write_bytes(b"")
-    (tmp_path / "head.tif").write_bytes(b"II*\0")
-    (tmp_path / "junk.tif").write_bytes(b"II*\0" + bytes(range(200)))
-    for name in ("text", "empty", "head", "junk"):
-        assert f"{name}.tif" in error_of(tmp_path / f"{name}.tif").problem
-
-
-def test_unsupported_type(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "c.tif", np.zeros((3, 8, 8), np.complex64), **PLAIN)
-    assert "complex64" in error_of(tmp_path / "c.tif").problem
-
-
-@pytest.mark.skipif(5 in tifffile.TIFF.DECOMPRESSORS, reason="imagecodecs is installed: LZW can be read")
-def test_lzw_names_the_missing_package(tmp_path: Path) -> None:
-    path = tmp_path / "lzw.tif"
-    tifffile.imwrite(path, image((3, 16, 16), "uint8"), compression="zlib", **PLAIN)
-    with tifffile.TiffFile(path, mode="r+") as tif:
-        for page in tif.pages:
-            page.aspage().tags["Compression"].overwrite(5)
-    error = error_of(path)
-    assert "LZW" in error.problem
-    assert "imagecodecs" in error.remedy
 
 
 def test_axes_errors(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import zarr
 import zarrs  # noqa: F401  its codec pipeline is used by name
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from volumes_checks import canonical, check, check_box, error_of, image, opened
+from volumes_checks import canonical, check, check_box, error_of, header_of, image, opened
 
 from bigseg.geometry.box import Box
 
@@ -128,8 +128,8 @@ def test_ome_zarr(tmp_path: Path, axes: str, version: str) -> None:
 def test_ome_zarr_units_and_both_scales(tmp_path: Path, unit: str | None, factor: float | None) -> None:
     ome_zarr(tmp_path / "a.zarr", "zyx", "0.5", unit, group_scale=10)
     expected = None if factor is None else pytest.approx((20 * factor, 10 * factor, 5 * factor))
-    assert opened(tmp_path / "a.zarr").header.voxel_size_um == expected
-    assert opened(tmp_path / "a.zarr", voxel_size_um=[1.0, 2.0, 3.0]).header.voxel_size_um == (1, 2, 3)
+    assert header_of(tmp_path / "a.zarr").voxel_size_um == expected
+    assert header_of(tmp_path / "a.zarr", voxel_size_um=[1.0, 2.0, 3.0]).voxel_size_um == (1, 2, 3)
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])

@@ -11,6 +11,7 @@ import pytest
 from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
+from bigseg.volumes.header import VolumeHeader
 from bigseg.volumes.source import Source, open_source
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -42,6 +43,11 @@ def canonical(array: np.ndarray, axes: str) -> np.ndarray:
 
 def opened(path: Path | str, **options: object) -> Source:
     return open_source(Input.model_validate({"path": str(path), **options}))
+
+
+def header_of(path: Path | str, **options: object) -> VolumeHeader:
+    with opened(path, **options) as source:
+        return source.header
 
 
 def check(source: Source, expected: np.ndarray, boxes: int = 20) -> None:

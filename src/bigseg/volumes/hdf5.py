@@ -16,13 +16,15 @@ from bigseg.geometry.box import Box
 from bigseg.volumes.axes import CANONICAL, Layout, choose_axes
 from bigseg.volumes.cache import CACHE_BYTES
 from bigseg.volumes.header import VolumeHeader
-from bigseg.volumes.metadata import as_read, check_not_empty, element_size_um, make_header, read_type
+from bigseg.volumes.metadata import check_not_empty, element_size_um, make_header, read_type
 from bigseg.volumes.problems import explained
 from bigseg.volumes.source import Source
 
 _LISTED_AT_MOST = 20
 _CACHE_SLOTS = 100_003
 """HDF5 wants a prime, about a hundred times the number of chunks that fit."""
+_CHUNK_CACHE_BYTES = CACHE_BYTES // 2
+"""HDF5 keeps about as much again in its lists of freed buffers."""
 
 
 class Hdf5Source(Source):
@@ -68,7 +70,7 @@ class Hdf5Source(Source):
                 self._file = _open(self._path)
                 self._dataset = self._file[self._name]
             array = self._dataset[index]
-        return as_read(self._layout.volume(array, box), self._dtype)
+        return np.ascontiguousarray(self._layout.volume(array, box), self._dtype)
 
     def close(self) -> None:
         """Close the file."""
@@ -81,7 +83,7 @@ class Hdf5Source(Source):
 def _open(path: Path) -> Any:
     # HDF5's file locks fail on many network file systems, and a reader needs none. Its own cache of 1 MB holds not
     # even one chunk as commonly written, which is then decompressed again for every box.
-    return h5py.File(path, "r", locking=False, rdcc_nbytes=CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS)
+    return h5py.File(path, "r", locking=False, rdcc_nbytes=_CHUNK_CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS)
 
 
 def _choose(path: Path, file: Any, key: str | None) -> str:

@@ -1,0 +1,133 @@
+"""The default config.yaml, its JSON schema and its reference page, all made from the models."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import Any, Literal, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from bigseg.config.models import Config
+from bigseg.config.samples import Input, Sample
+
+_WIDTH = 110
+
+
+def default_yaml(samples: dict[str, dict[str, Any]], **changed: Any) -> str:
+    """A commented configuration with every key and its default.
+
+    Args:
+        samples: the entries of ``samples`` as they shall stand in the file.
+        changed: values that differ from the defaults, by section or top-level key.
+    """
+    lines = ["# Configuration of bigseg. Every key is explained in config/README.md.", ""]
+    for name, field in Config.model_fields.items():
+        lines += _comment(_description(field), 0)
+        if name == "samples":
+            lines += ["samples:", *_indent(yaml.safe_dump(samples, sort_keys=False).splitlines(), 2), ""]
+            lines += _comment("More keys of an entry, all optional:", 2)
+            for key, inner in Sample.model_fields.items():
+                if not inner.is_required():
+                    lines += _comment(f"{key}: {_description(inner)}", 4)
+            lines += _comment("Keys of input, truth and mask besides path:", 2)
+            for key, inner in Input.model_fields.items():
+                if not inner.is_required():
+                    lines += _comment(f"{key}: {_description(inner)}", 4)
+        elif (model := _model(field)) is not None:
+            lines += _section(name, model, changed.get(name, {}))
+        else:
+            lines.append(f"{name}: {_value(changed.get(name, field.default))}")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def schema() -> str:
+    """The JSON schema of the configuration, for editors."""
+    return json.dumps(Config.model_json_schema(), indent=1, sort_keys=True) + "\n"
+
+
+def reference() -> str:
+    """The reference page: a table of keys for every section."""
+    parts = [
+        "# Configuration",
+        "Generated from the models in `src/bigseg/config`; do not edit (`make config` writes it again).",
+        "Write a configuration that fits your data with `bigseg init FOLDER --input FILE`. A configuration names only "
+        "what differs from the defaults. Unknown keys are refused. Whatever you change, only what depends on it runs "
+        "again; nothing under `execution` runs anything again.",
+        "Editors that know JSON schemas complete and check the file with this first line: "
+        "`# yaml-language-server: $schema=config.schema.json`.",
+        "## Top level",
+        _table(Config, skip_models=True),
+        "## `samples.<name>`",
+        _table(Sample),
+        "## `input`, `truth` and `mask` of a sample",
+        _table(Input),
+    ]
+    for name, field in Config.model_fields.items():
+        if (model := _model(field)) is not None:
+            parts += [f"## `{name}`", _description(field), _table(model) if model.model_fields else "No keys yet."]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(name: str, model: type[BaseModel], changed: dict[str, Any]) -> list[str]:
+    if not model.model_fields:
+        return [f"{name}: {{}}"]
+    lines = [f"{name}:"]
+    for key, field in model.model_fields.items():
+        lines += _comment(_description(field), 2)
+        lines.append(f"  {key}: {_value(changed.get(key, field.default))}")
+    return lines
+
+
+def _table(model: type[BaseModel], *, skip_models: bool = False) -> str:
+    rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    for name, field in model.model_fields.items():
+        if skip_models and _model(field) is not None:
+            continue
+        default = "required" if field.is_required() else f"`{_value(field.default)}`"
+        rows.append(f"| `{name}` | {_type(field.annotation)} | {default} | {_description(field)} |")
+    return "\n".join(rows)
+
+
+def _type(annotation: Any) -> str:
+    """A type in words that users know."""
+    if annotation is None or annotation is type(None):
+        return "nothing"
+    if hasattr(annotation, "__metadata__"):
+        return _type(annotation.__origin__)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "see below"
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in arguments)
+    if origin is list:
+        return f"list of {_type(arguments[0])}"
+    if origin is dict:
+        return "entries by name"
+    if arguments:
+        return " or ".join(_type(a) for a in arguments if a is not type(None))
+    return {int: "whole number", float: "number", bool: "true or false", str: "text"}[annotation]
+
+
+def _model(field: FieldInfo) -> type[BaseModel] | None:
+    annotation = field.annotation
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _description(field: FieldInfo) -> str:
+    return " ".join((field.description or "").split())
+
+
+def _value(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
+
+
+def _comment(text: str, indent: int) -> list[str]:
+    return _indent([f"# {line}" for line in textwrap.wrap(text, _WIDTH - indent)], indent)
+
+
+def _indent(lines: list[str], spaces: int) -> list[str]:
+    return [" " * spaces + line for line in lines]

@@ -1,0 +1,106 @@
+"""The pictures of a sample's planes: raw, boundary map, objects, and the truth where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bigseg.reporting import overlay
+from bigseg.reporting.figures import Orthogonal, OverviewRow
+from bigseg.reporting.planes import Cut, PlaneReader, choose_times
+
+TRUTH_COLOUR = (255, 176, 0)
+RESULT_COLOUR = (0, 190, 255)
+_PERCENTILES = (0.5, 99.7)
+"""Intensities that become black and white, over all shown planes of a time point."""
+
+Panels = dict[str, np.ndarray]
+"""Pictures (rows, columns, 3) uint8 by heading."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One plane of one time point."""
+
+    time: int
+    cut: Cut
+    panels: Panels
+
+
+class Pictures:
+    """Draw planes one by one; no more than one plane of each array is in memory.
+
+    Planes are read twice: first to choose contrast and colours, which all pictures share, then to be drawn.
+    """
+
+    def __init__(self, reader: PlaneReader, times: Sequence[int], planes: int) -> None:
+        """Look at all planes that will be shown.
+
+        Args:
+            reader: reads them.
+            times: time points of the sample.
+            planes: positions along each axis.
+        """
+        self._reader = reader
+        self.times = choose_times(times)
+        self.cuts = reader.canvas.cuts(planes)
+        self._limits: dict[int, tuple[float, float]] = {}
+        ids = [np.empty(0, np.uint64)]
+        pairs = [np.empty((0, 2), np.uint64)]
+        for time in self.times:
+            intensities = []
+            for cut in self._all_cuts:
+                intensities.append(reader.image(time, cut)[::2, ::2].reshape(-1))
+                labels = reader.labels(time, cut)
+                ids.append(np.unique(labels))
+                pairs.append(overlay.touching_pairs(labels))
+            low, high = np.percentile(np.concatenate(intensities), _PERCENTILES)
+            self._limits[time] = (float(low), float(high))
+        found = np.unique(np.concatenate(ids))
+        self._palette = overlay.choose_colours(found[found != 0], np.concatenate(pairs))
+
+    def draw(self) -> Iterator[Shown]:
+        """All planes, ordered by time point, axis and position."""
+        for time in self.times:
+            for cut in self._all_cuts:
+                yield Shown(time, cut, self._panels(time, cut))
+
+    def overview(self) -> list[OverviewRow]:
+        """The middle planes of the first and the last time point."""
+        rows = []
+        for time in dict.fromkeys((self.times[0], self.times[-1])):
+            middle = {cuts[len(cuts) // 2].name: cuts[len(cuts) // 2] for cuts in self.cuts}
+            panels = {name: self._panels(time, cut) for name, cut in middle.items()}
+            headings = next(iter(panels.values()))
+            columns = {
+                heading: Orthogonal({name: found[heading] for name, found in panels.items()}, self._point(middle))
+                for heading in headings
+            }
+            rows.append(OverviewRow(f"time point {time}" if len(self.times) > 1 else "", columns))
+        return rows
+
+    @property
+    def _all_cuts(self) -> list[Cut]:
+        return [cut for cuts in self.cuts for cut in cuts]
+
+    def _point(self, middle: dict[str, Cut]) -> tuple[float, float, float]:
+        """The pixel (z, y, x) where the middle planes cross; the centre along axes that are not cut."""
+        canvas = self._reader.canvas
+        point = [canvas.pixels(axis) / 2 for axis in range(3)]
+        for cut in middle.values():
+            point[cut.axis] = canvas.pixel_of(cut.axis, cut.position)
+        return (point[0], point[1], point[2])
+
+    def _panels(self, time: int, cut: Cut) -> Panels:
+        raw = overlay.grey(self._reader.image(time, cut), *self._limits[time])
+        labels = self._reader.labels(time, cut)
+        panels = {"raw": raw}
+        if (boundary := self._reader.boundary(time, cut)) is not None:
+            panels["boundary map"] = overlay.heat(boundary)
+        panels["objects"] = overlay.colour_over(raw, labels, self._palette)
+        if (truth := self._reader.truth(time, cut)) is not None:
+            both = overlay.outline_over(raw, truth, TRUTH_COLOUR)
+            panels["truth and result"] = overlay.outline_over(both, labels, RESULT_COLOUR)
+        return panels
