@@ -57,6 +57,10 @@ class Layout:
         """Where supervoxels go on beyond a face of their block, (t, z, y, x) uint8."""
         return self.folder / "supervoxels.zarr" / "continues"
 
+    def lock(self, path: Path) -> Path:
+        """The file that is locked while an array is made."""
+        return self.folder / "locks" / ("-".join(path.parts[-3:]) + ".lock")
+
     def table(self, stage: str, name: str, time: int, piece: int | None = None) -> Path:
         """A Parquet table of a stage, of one piece or of a whole time point."""
         suffix = "" if piece is None else f"-{piece:06d}"

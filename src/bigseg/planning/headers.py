@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bigseg.config.samples import Input, Sample
 from bigseg.errors import UserError
 from bigseg.resume.files import write_json
@@ -70,6 +72,11 @@ def _check_shapes(name: str, sample: Sample, headers: dict[str, VolumeHeader]) -
                 f"samples.{name}.{role}: {getattr(sample, role).path} has shape {_zyx(other)} (t, z, y, x), "
                 f"the image {sample.input.path} has {_zyx(image)}",
                 f"give a {role} of the image's shape, or correct `axes` or `key`",
+            )
+        if role == "truth" and np.dtype(other.dtype).kind not in "bui":
+            raise UserError(
+                f"samples.{name}.truth: {getattr(sample, role).path} is of type {other.dtype}, labels are whole numbers",
+                "correct `key`, or convert the labels",
             )
         if other.number_of_channels != 1:
             raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,8 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
     sample = config.samples[name]
     layout = Layout(Path(config.results), Path(config.work), name)
     _check_owner(layout, sample)
+    for key in ("results", "work"):
+        _check_writable(key, Path(getattr(config, key)))
     header = sample_headers(name, sample, layout.folder / "headers.json")["input"]
     block_shape, chunk_shape = choose_shapes(name, header.volume_shape, config.blocks)
     times = tuple(sample.times) if sample.times is not None else tuple(range(header.number_of_times))
@@ -101,6 +104,18 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
 def owner(sample: Sample) -> dict[str, str | None]:
     """What a result says of the run that it belongs to."""
     return {"input": sample.input.path, "key": sample.input.key}
+
+
+def _check_writable(key: str, folder: Path) -> None:
+    """Refuse a folder that could not be made or written, before work is lost."""
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(
+            f"{key}: {folder} cannot be written ({existing} is no folder that you may write to)",
+            f"choose another folder with `{key}:`",
+        )
 
 
 def _check_owner(layout: Layout, sample: Sample) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import hsv_to_rgb
+from scipy.ndimage import binary_dilation
 
 Colour = tuple[int, int, int]
 
@@ -95,7 +96,7 @@ def choose_colours(ids: np.ndarray, pairs: np.ndarray) -> Palette:
 
 
 def outlines(labels: np.ndarray) -> np.ndarray:
-    """Pixels of objects on the side of another label, (rows, columns) bool."""
+    """Pixels of objects beside another label, (rows, columns) bool: two pixels between objects, one of each."""
     edge = np.zeros(labels.shape, bool)
     down, across = labels[:-1] != labels[1:], labels[:, :-1] != labels[:, 1:]
     edge[:-1] |= down
@@ -105,7 +106,7 @@ def outlines(labels: np.ndarray) -> np.ndarray:
     return edge & (labels != 0)
 
 
-def colour_over(picture: np.ndarray, labels: np.ndarray, palette: Palette, opacity: float = 0.4) -> np.ndarray:
+def colour_over(picture: np.ndarray, labels: np.ndarray, palette: Palette, opacity: float = 0.5) -> np.ndarray:
     """Objects in colour over a picture, outlined in the full colour; all pictures (rows, columns, 3) uint8."""
     painted = palette.paint(labels)
     shown = labels != 0
@@ -116,10 +117,16 @@ def colour_over(picture: np.ndarray, labels: np.ndarray, palette: Palette, opaci
     return result
 
 
-def outline_over(picture: np.ndarray, labels: np.ndarray, colour: Colour) -> np.ndarray:
-    """Outlines of labels (rows, columns) in one colour over a picture (rows, columns, 3) uint8."""
+def outline_over(picture: np.ndarray, labels: np.ndarray, colour: Colour, *, broad: bool = False) -> np.ndarray:
+    """Outlines of labels (rows, columns) in one colour over a picture (rows, columns, 3) uint8.
+
+    Broad ones still show on both sides of others that are drawn over them.
+    """
+    edge = outlines(labels)
+    if broad:
+        edge = binary_dilation(edge, iterations=2)
     result = picture.copy()
-    result[outlines(labels)] = colour
+    result[edge] = colour
     return result
 
 
@@ -139,7 +146,7 @@ def _candidates(ids: np.ndarray) -> np.ndarray:
     code = _mixed(ids.astype(np.uint64)[:, None] + salt[None])
     hue = (code & np.uint64(0xFFFF)).astype(np.float64) / 0x10000
     saturation = 0.5 + 0.5 * (code >> np.uint64(16) & np.uint64(0xFF)).astype(np.float64) / 0xFF
-    value = 0.75 + 0.25 * (code >> np.uint64(24) & np.uint64(0xFF)).astype(np.float64) / 0xFF
+    value = 0.8 + 0.2 * (code >> np.uint64(24) & np.uint64(0xFF)).astype(np.float64) / 0xFF
     return np.asarray(hsv_to_rgb(np.stack([hue, saturation, value], axis=-1)))
 
 

@@ -11,8 +11,8 @@ from bigseg.reporting import overlay
 from bigseg.reporting.figures import Orthogonal, OverviewRow
 from bigseg.reporting.planes import Cut, PlaneReader, choose_times
 
-TRUTH_COLOUR = (255, 176, 0)
-RESULT_COLOUR = (0, 190, 255)
+TRUTH_COLOUR = (255, 150, 0)
+RESULT_COLOUR = (0, 160, 255)
 _PERCENTILES = (0.5, 99.7)
 """Intensities that become black and white, over all shown planes of a time point."""
 
@@ -101,6 +101,6 @@ class Pictures:
             panels["boundary map"] = overlay.heat(boundary)
         panels["objects"] = overlay.colour_over(raw, labels, self._palette)
         if (truth := self._reader.truth(time, cut)) is not None:
-            both = overlay.outline_over(raw, truth, TRUTH_COLOUR)
-            panels["truth and result"] = overlay.outline_over(both, labels, RESULT_COLOUR)
+            both = overlay.outline_over(raw, truth, TRUTH_COLOUR, broad=True)
+            panels["truth (orange), result (blue)"] = overlay.outline_over(both, labels, RESULT_COLOUR)
         return panels

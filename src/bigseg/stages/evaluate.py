@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bigseg.config.samples import Input
+from bigseg.errors import UserError
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
 from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, grid_parameters
@@ -52,7 +54,10 @@ class EvaluateBlocks(Step):
 
         box = self.grid.box(piece)
         labels = VolumeArray(self.layout.labels(), "tzyx").read(self.time, 0, box)
-        pairs = count_pairs(labels, self._truth.read(self.time, 0, box))
+        try:
+            pairs = count_pairs(labels, self._truth.read(self.time, 0, box))
+        except ValueError as error:
+            raise UserError(f"{self.parameters['truth']['path']}: {error}", "labels are 0 (background) or more") from error
         columns = {"result": pairs.result, "truth": pairs.truth, "count": pairs.count}
         write_table(self.layout.table("evaluate", "pairs", self.time, piece), columns)
         return Outcome(digest_arrays(*columns.values()))
@@ -105,9 +110,9 @@ class EvaluateScores(WholeStep):
         write_json(self.layout.result_folder / "scores.json", found)
         return Outcome(digest_json(found))
 
-    def _parts(self, time: int) -> list[Contingency]:
+    def _parts(self, time: int) -> Iterator[Contingency]:
         from bigseg.kernels.contingency import Contingency
         from bigseg.volumes.tables import read_table
 
         paths = (self.layout.table("evaluate", "pairs", time, block) for block in range(self.parameters["blocks"]))
-        return [Contingency(**read_table(path)) for path in paths]
+        return (Contingency(**read_table(path)) for path in paths)

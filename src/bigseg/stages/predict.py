@@ -97,4 +97,4 @@ class PredictBlocks(Step):
     def _store(self) -> VolumeArray:
         from bigseg.volumes.image import stage_array
 
-        return stage_array(self.layout.boundary_map, self.parameters, self.time, "uint8")
+        return stage_array(self.layout, self.layout.boundary_map, self.parameters, self.time, "uint8")

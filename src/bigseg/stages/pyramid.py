@@ -103,8 +103,8 @@ class PyramidBlocks(Step):
         from bigseg.volumes.image import coarse_image, stage_array
 
         if self.kind == "image":
-            return coarse_image(self._path(self.level), self.parameters, self.time)
-        return stage_array(self._path(self.level), self.parameters, self.time, "uint64")
+            return coarse_image(self.layout, self._path(self.level), self.parameters, self.time)
+        return stage_array(self.layout, self._path(self.level), self.parameters, self.time, "uint64")
 
 
 @cache

@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
 
+FILES = ("report.html", "overview.png", "sizes.png")
+"""What the step writes into the sample's result folder; the rule declares the same files."""
+
 
 class ReportPage(WholeStep):
-    """Write ``report.html`` and the pictures."""
+    """Write the page and the pictures."""
 
     stage, step, version, per_time = "report", "page", 1, False
 
@@ -39,8 +42,8 @@ class ReportPage(WholeStep):
         return [Need(step, [0]) for step in needed]
 
     def intact(self, piece: int, record: Record) -> bool:
-        """Whether the page is still there."""
-        return (self.layout.result_folder / "report.html").exists()
+        """Whether all files are still there; Snakemake removes them before every job that declares them."""
+        return all((self.layout.result_folder / name).exists() for name in FILES)
 
     def process(self, piece: int) -> Outcome:
         """Draw the pictures and write the page."""

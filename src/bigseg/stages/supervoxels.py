@@ -113,9 +113,9 @@ class SupervoxelsBlocks(Step):
     def _store(self) -> VolumeArray:
         from bigseg.volumes.image import stage_array
 
-        return stage_array(self.layout.supervoxels, self.parameters, self.time, "uint64")
+        return stage_array(self.layout, self.layout.supervoxels, self.parameters, self.time, "uint64")
 
     def _continues(self) -> VolumeArray:
         from bigseg.volumes.image import stage_array
 
-        return stage_array(self.layout.continues, self.parameters, self.time, "uint8")
+        return stage_array(self.layout, self.layout.continues, self.parameters, self.time, "uint8")

@@ -30,24 +30,25 @@ def copied_image(layout: Layout, parameters: Parameters, time: int) -> VolumeArr
         parameters: ``shape``, ``block_shape``, ``chunk_shape``, ``channels`` and ``dtype``.
         time: time point that will be written.
     """
-    return coarse_image(layout.image(), parameters, time)
+    return coarse_image(layout, layout.image(), parameters, time)
 
 
-def coarse_image(path: Path, parameters: Parameters, time: int) -> VolumeArray:
+def coarse_image(layout: Layout, path: Path, parameters: Parameters, time: int) -> VolumeArray:
     """A coarser level of the image, (t, c, z, y, x); arguments as :func:`copied_image`, with the level's shapes."""
-    return _array(path, parameters, (time + 1, parameters["channels"]), "tczyx", parameters["dtype"])
+    return _array(layout, path, parameters, (time + 1, parameters["channels"]), "tczyx", parameters["dtype"])
 
 
-def stage_array(path: Path, parameters: Parameters, time: int, dtype: str) -> VolumeArray:
+def stage_array(layout: Layout, path: Path, parameters: Parameters, time: int, dtype: str) -> VolumeArray:
     """An array (t, z, y, x) that a stage writes, created or lengthened so that it has time point ``time``.
 
     Args:
+        layout: folders of the sample.
         path: where it lies.
         parameters: ``shape``, ``block_shape`` and ``chunk_shape``.
         time: time point that will be written.
         dtype: NumPy name of the type.
     """
-    return _array(path, parameters, (time + 1,), "tzyx", dtype)
+    return _array(layout, path, parameters, (time + 1,), "tzyx", dtype)
 
 
 def open_image(layout: Layout, parameters: Parameters) -> VolumeArray | Source:
@@ -62,7 +63,9 @@ def open_image(layout: Layout, parameters: Parameters) -> VolumeArray | Source:
     return open_source(Input.model_validate(parameters["input"]))
 
 
-def _array(path: Path, parameters: Parameters, leading: tuple[int, ...], axes: str, dtype: str) -> VolumeArray:
+def _array(
+    layout: Layout, path: Path, parameters: Parameters, leading: tuple[int, ...], axes: str, dtype: str
+) -> VolumeArray:
     volume, block, chunk = (tuple(parameters[key]) for key in ("shape", "block_shape", "chunk_shape"))
     return ensure_array(
         ArraySpec(
@@ -72,5 +75,6 @@ def _array(path: Path, parameters: Parameters, leading: tuple[int, ...], axes: s
             dtype=dtype,
             shard_shape=shard_shape(volume, block, chunk),
             chunk_shape=chunk,
+            lock=layout.lock(path),
         )
     )

@@ -45,6 +45,8 @@ class ArraySpec:
     dtype: str
     shard_shape: Triple
     chunk_shape: Triple
+    lock: Path
+    """File that is locked while the array is made; outside the store, which holds nothing but data."""
 
 
 class VolumeArray:
@@ -131,8 +133,7 @@ def ensure_array(spec: ArraySpec) -> VolumeArray:
     Raises:
         UserError: the folder cannot be written.
     """
-    spec.path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(spec.path.with_name(f".{spec.path.name}.lock")):
+    with _locked(spec.lock):
         if (spec.path / "zarr.json").exists():
             found = zarr.open_array(str(spec.path), mode="r+")
             same = (
@@ -179,6 +180,7 @@ def _set_shape(metadata: Path, shape: tuple[int, ...]) -> None:
 def _locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock that the system releases when the process ends, however it ends."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

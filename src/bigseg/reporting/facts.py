@@ -1,0 +1,163 @@
+"""What the page states in words and figures: objects, scores, settings, versions, files."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from math import pi
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from bigseg import __version__
+from bigseg.config import Config
+from bigseg.errors import UserError
+from bigseg.layout import Layout
+from bigseg.stages.step import Parameters
+from bigseg.volumes.tables import read_table
+
+_LIBRARIES = ("bioimage-cpp", "numpy", "scipy", "pandas", "pyarrow", "zarr", "zarrs", "matplotlib", "snakemake")
+
+_SCORES: dict[str, tuple[str, str, str]] = {
+    "voi_split": ("VOI split", "0 bits", "Variation of information lost to over-segmentation: cells cut into pieces."),
+    "voi_merge": ("VOI merge", "0 bits", "Variation of information lost to under-segmentation: cells joined."),
+    "adapted_rand_error": ("Adapted Rand error", "0", "Share of voxel pairs wrongly joined or parted; 1 is worst."),
+    "sbd": ("Symmetric best Dice", "1", "Overlap of each object with its best match, averaged; the worse direction."),
+    "ap50": ("AP50", "1", "Share of matched objects, TP / (TP + FP + FN), where a match overlaps by IoU ≥ 0.5."),
+    "map": ("mAP", "1", "The same, averaged over IoU ≥ 0.50, 0.55, …, 0.95: demands exact outlines."),
+    "precision": ("Precision", "1", "Share of the found objects that match a true one (IoU ≥ 0.5)."),
+    "recall": ("Recall", "1", "Share of the true objects that were found (IoU ≥ 0.5)."),
+    "n_result": ("Objects found", "", "Objects in the result, over all time points."),
+    "n_truth": ("True objects", "", "Objects in the truth, over all time points."),
+}
+"""Name, best value and meaning of each score."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A line of the table of scores."""
+
+    name: str
+    value: str
+    best: str
+    meaning: str
+
+
+class Objects:
+    """The table of objects, without the columns that the page does not show."""
+
+    def __init__(self, layout: Layout, parameters: Parameters) -> None:
+        """Read ``objects.parquet``; ``parameters`` are those of step ``report.page``."""
+        columns = ["time", "voxels", "touches_edge"]
+        self._table = read_table(layout.result_folder / "objects.parquet", columns)
+        depth, *_ = parameters["shape"]
+        size_z, size_y, size_x = parameters["voxel_size_um"]
+        self._flat = depth == 1
+        self._voxel = size_y * size_x * (1 if self._flat else size_z)
+
+    @property
+    def number(self) -> int:
+        """Objects, over all time points."""
+        return len(self.sizes)
+
+    @property
+    def unit(self) -> str:
+        """Of the sizes; the only plane of a 2D image has no thickness."""
+        return "µm²" if self._flat else "µm³"
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """Volumes or areas (n,) float64."""
+        return np.asarray(self._table["voxels"] * self._voxel, np.float64)
+
+    @property
+    def at_edge(self) -> np.ndarray:
+        """(n,) bool: whether the edge of the volume cuts the object off."""
+        return self._table["touches_edge"].astype(bool)
+
+    def at(self, time: int) -> int:
+        """Objects of one time point."""
+        return int((self._table["time"] == time).sum())
+
+    def summary(self) -> dict[str, str]:
+        """Figures beside the histogram."""
+        if not self.number:
+            return {"objects": "0"}
+        low, middle, high = np.percentile(self.sizes, [5, 50, 95])
+        # of a circle or a sphere of the median size
+        diameter = 2 * (middle / pi) ** 0.5 if self._flat else (6 * middle / pi) ** (1 / 3)
+        return {
+            "objects": f"{self.number:,}",
+            "cut off by the edge of the image": f"{int(self.at_edge.sum()):,}",
+            "median size": f"{middle:.3g} {self.unit}",
+            "5th to 95th percentile": f"{low:.3g} to {high:.3g} {self.unit}",
+            "median equivalent diameter": f"{diameter:.3g} µm",
+        }
+
+
+def read_scores(layout: Layout) -> list[Score]:
+    """The scores in the order in which they are explained, then any others.
+
+    Raises:
+        UserError: ``scores.json`` is missing or damaged.
+    """
+    path = layout.result_folder / "scores.json"
+    try:
+        found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: is missing or damaged ({error})", "delete it and run again") from error
+    scores = []
+    for key in (*_SCORES, *(key for key in found if key not in _SCORES)):
+        if key in found:
+            name, best, meaning = _SCORES.get(key, (key, "", ""))
+            value = found[key]
+            scores.append(Score(name, f"{value:.4f}" if isinstance(value, float) else str(value), best, meaning))
+    return scores
+
+
+def settings_yaml(sample: str, parameters: Parameters) -> str:
+    """The configuration that was used, with all defaults, in the order in which it is documented."""
+    config = Config.model_validate({"samples": {sample: parameters["sample"]}, **parameters["settings"]})
+    content = config.model_dump(exclude_none=True, exclude={"results", "work", "execution"})
+    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+    return text
+
+
+def versions() -> dict[str, str]:
+    """bigseg, Python and the main libraries."""
+    found = {"bigseg": __version__, "Python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue  # rules may run in environments that hold only what they need
+    return found
+
+
+def stage_meaning(stage: str) -> str:
+    """What a stage does, as the configuration explains it."""
+    return Config.model_fields[stage].description or ""
+
+
+def files(layout: Layout, *, scored: bool) -> list[tuple[Path, str]]:
+    """Where the results lie and what is in them."""
+    folder = layout.result_folder
+    found = [
+        (layout.result, "image and labels in several resolutions, OME-Zarr 0.5; opens in napari, Fiji (MoBIE), neuroglancer"),
+        (layout.labels().parent, "the labels alone; 0 is no object"),
+        (folder / "objects.parquet", "one row per object and time point: size, position, intensity; pandas, R (arrow)"),
+    ]
+    if scored:
+        found.append((folder / "scores.json", "the scores below, for programs"))
+    found += [
+        (folder / "overview.png", "the overview picture"),
+        (folder / "sizes.png", "the histogram of sizes"),
+        (layout.folder, "intermediates, ledgers and logs; may be deleted when all is done"),
+    ]
+    return [(path.absolute(), what) for path, what in found]

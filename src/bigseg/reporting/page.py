@@ -1,0 +1,132 @@
+"""The report of a sample: one HTML page that needs no other file, and two pictures beside it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from bigseg.layout import Layout
+from bigseg.reporting import facts
+from bigseg.reporting.figures import overview_png, panel_png, sizes_png
+from bigseg.reporting.pictures import Pictures, Shown
+from bigseg.reporting.planes import PlaneReader
+from bigseg.reporting.timings import StageTime, Timings
+from bigseg.resume.files import replacing
+from bigseg.stages.step import Parameters
+
+PAGE, OVERVIEW, SIZES = "report.html", "overview.png", "sizes.png"
+
+
+def write_report(layout: Layout, parameters: Parameters) -> None:
+    """Write the page and its pictures into the sample's result folder.
+
+    Args:
+        layout: folders of the sample, whose stages are all done.
+        parameters: those of step ``report.page``.
+
+    Raises:
+        UserError: a result is missing or damaged, or the folder cannot be written.
+    """
+    reader = PlaneReader(layout, parameters)
+    pixel_um = reader.canvas.pixel_um
+    objects = facts.Objects(layout, parameters)
+    pictures = Pictures(reader, parameters["times"], parameters["settings"]["report"]["planes"])
+    headline = _headline(parameters, objects)
+    title = f"{layout.sample}: {', '.join(headline.values())}"
+    overview = overview_png(title, pictures.overview(), pixel_um)
+    sizes = sizes_png(objects.sizes, objects.at_edge, objects.unit)
+    timings = Timings(layout, parameters)
+    content = {
+        "sample": layout.sample,
+        "written": datetime.now().astimezone().strftime("%d %B %Y, %H:%M"),
+        "headline": headline,
+        "overview": _embedded(overview),
+        "times": _times(pictures, parameters, pixel_um),
+        "all_times": len(parameters["times"]),
+        "sizes": _embedded(sizes),
+        "summary": objects.summary(),
+        "scores": facts.read_scores(layout) if parameters["scored"] else [],
+        "counts": [(counts, objects.at(counts.time)) for counts in timings.counts()],
+        "stages": [(stage, facts.stage_meaning(stage.stage)) for stage in timings.stages()],
+        "total": _total(timings.stages()),
+        "settings": facts.settings_yaml(layout.sample, parameters),
+        "versions": facts.versions(),
+        "files": facts.files(layout, scored=parameters["scored"]),
+    }
+    _write(layout.result_folder / OVERVIEW, overview)
+    _write(layout.result_folder / SIZES, sizes)
+    _write(layout.result_folder / PAGE, _render(content).encode())
+
+
+def _headline(parameters: Parameters, objects: facts.Objects) -> dict[str, str]:
+    """What identifies the data set."""
+    depth, height, width = parameters["shape"]
+    times = len(parameters["times"])
+    plane = slice(1 if depth == 1 else 0, 3)
+    return {
+        "objects": f"{objects.number:,} object{'' if objects.number == 1 else 's'}",
+        "shape": " × ".join(f"{n:,}" for n in (depth, height, width)[plane]) + " voxels",
+        "voxel size": " × ".join(f"{s:.4g}" for s in parameters["voxel_size_um"][plane]) + " µm",
+        **({"time points": f"{times:,} time points"} if times > 1 else {}),
+    }
+
+
+def _times(pictures: Pictures, parameters: Parameters, pixel_um: float) -> Iterator[dict[str, Any]]:
+    """The shown time points with their planes, drawn one after the other as the page is written."""
+    for time, shown in groupby(pictures.draw(), key=lambda plane: plane.time):
+        yield {"time": time, "planes": [_plane(plane, parameters, pixel_um) for plane in shown]}
+
+
+def _plane(shown: Shown, parameters: Parameters, pixel_um: float) -> dict[str, Any]:
+    where = f"{shown.cut.name} plane at {shown.cut.describe(parameters['voxel_size_um'])}"
+    panels = [
+        {"heading": heading, "image": _embedded(panel_png(picture, pixel_um, bar=number == 0))}
+        for number, (heading, picture) in enumerate(shown.panels.items())
+    ]
+    return {"where": where, "panels": panels}
+
+
+def _total(stages: list[StageTime]) -> StageTime | None:
+    """All stages together; None where no ledger is left."""
+    if not stages:
+        return None
+    return StageTime("all", sum(s.pieces for s in stages), sum(s.seconds for s in stages), stages[0].voxels)
+
+
+def _render(content: dict[str, Any]) -> str:
+    environment = Environment(
+        loader=PackageLoader("bigseg.reporting", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["duration"] = duration
+    return environment.get_template("page.html.jinja").render(content)
+
+
+def duration(seconds: float) -> str:
+    """A time that people can read: ``0.8 s``, ``12 min 5 s``, ``3 h 20 min``."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 100:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def _embedded(png: bytes) -> Markup:
+    """A PNG as the source of an ``img``."""
+    return Markup("data:image/png;base64," + base64.b64encode(png).decode())  # noqa: S704 (letters of base64 only)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
