@@ -17,7 +17,9 @@ def main() -> None:
         layout = Layout(Path(config.results), Path(config.work), sample)
         scores = json.loads((layout.result_folder / "scores.json").read_text(encoding="utf-8"))
         print(f"\n{sample}: {scores['n_result']} objects, {scores['n_truth']} in the truth")
-        print(f"  adapted Rand error {scores['adapted_rand_error']:.3f}, average precision {scores['ap50']:.3f} (IoU 0.5)")
+        print(
+            f"  adapted Rand error {scores['adapted_rand_error']:.3f}, average precision {scores['ap50']:.3f} (IoU 0.5)"
+        )
         print(f"  variation of information {scores['voi_split']:.3f} split + {scores['voi_merge']:.3f} merge (bits)")
         print(f"  result    {layout.result}")
         print(f"  objects   {layout.result_folder / 'objects.parquet'}")

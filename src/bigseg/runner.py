@@ -35,7 +35,7 @@ class Summary:
     skipped: int
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The job was asked to stop (SIGTERM) and did so after the blocks in hand; what is done is recorded."""
 
 
@@ -50,10 +50,10 @@ def run_unit(step: Step, blocks: str | None, batches: int, threads: int) -> Summ
 
     Raises:
         UserError: a piece cannot be processed; pieces that were done before are recorded.
-        Stopped: SIGTERM came.
+        StoppedError: SIGTERM came.
     """
     pieces = range(step.number_of_pieces) if blocks is None else parse_batch(blocks, step.number_of_pieces)
-    unit = unit_name(step, blocks)
+    unit = step.unit(blocks)
     time_point = step.time if step.per_time else None
     digests = upstream_digests(upstream_markers(step, pieces, batches, keys_only=True))
     ledger_path = step.layout.ledger(step.stage, time_point, unit)
@@ -107,15 +107,10 @@ def run_unit(step: Step, blocks: str | None, batches: int, threads: int) -> Summ
     finally:
         ledger.close()
     if len(results) < len(pieces):
-        raise Stopped(f"{step.name}: stopped after {len(results)} of {len(pieces)} blocks; run again to go on")
+        raise StoppedError(f"{step.name}: stopped after {len(results)} of {len(pieces)} blocks; run again to go on")
     marker = Marker(step.name, time_point, step.version, digest_json(step.parameters), results)
     marker.write(step.layout.marker(step.stage, time_point, unit))
     return Summary(done=len(pieces) - skipped, skipped=skipped)
-
-
-def unit_name(step: Step, blocks: str | None) -> str:
-    """The name of a job's marker and ledger."""
-    return step.step if blocks is None else f"{step.step}-{blocks}"
 
 
 def piece_key(step: Step, piece: int, digests: Digests) -> str:
@@ -132,7 +127,9 @@ def piece_key(step: Step, piece: int, digests: Digests) -> str:
         found = digests.get((need.step, time_point), {})
         missing = [number for number in need.pieces if number not in found]
         if missing:
-            raise UserError(f"no marker tells of {need.step}, block {missing[0]}", "run the stages in order: use snakemake")
+            raise UserError(
+                f"no marker tells of {need.step}, block {missing[0]}", "run the stages in order: use snakemake"
+            )
         used.append([need.step, time_point, [found[number] for number in need.pieces]])
     return digest_json([step.name, step.version, step.parameters, used, step.evidence(piece)])
 

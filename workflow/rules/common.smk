@@ -59,9 +59,10 @@ def parameters(step):
     return lambda wildcards: JOBS.parameters(named(step, wildcards), wildcards.sample)
 
 
-def batches(wildcards):
-    """Params function: jobs per step, which name the markers."""
-    return JOBS.plans[wildcards.sample].batches
+def where(wildcards):
+    """Params function: the folders, and the jobs per step, which name the markers."""
+    batches = JOBS.plans[wildcards.sample].batches
+    return ["--results", JOBS.config.results, "--work", JOBS.config.work, "--batches", str(batches)]
 
 
 def memory(step):
@@ -80,7 +81,7 @@ def runtime(step):
 
 RUN = (
     "bigseg run {params.step:q} --sample {wildcards.sample:q} --parameters {params.parameters:q}"
-    " --results {JOBS.config.results:q} --work {JOBS.config.work:q} --batches {params.batches}"
+    " {params.where:q}"
     " --threads {threads} --log {log:q}"
 )
 RUN_TIME = RUN + " --time {wildcards.time}"

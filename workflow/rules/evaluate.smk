@@ -17,7 +17,7 @@ rule evaluate:
     params:
         step="evaluate.blocks",
         parameters=parameters("evaluate.blocks"),
-        batches=batches,
+        where=where,
     shell:
         RUN_BATCH
 
@@ -40,6 +40,6 @@ rule evaluate_scores:
     params:
         step="evaluate.scores",
         parameters=parameters("evaluate.scores"),
-        batches=batches,
+        where=where,
     shell:
         RUN

@@ -16,6 +16,6 @@ rule graph:
     params:
         step="graph.blocks",
         parameters=parameters("graph.blocks"),
-        batches=batches,
+        where=where,
     shell:
         RUN_BATCH

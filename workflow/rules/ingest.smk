@@ -16,7 +16,7 @@ rule ingest:
     params:
         step="ingest.blocks",
         parameters=parameters("ingest.blocks"),
-        batches=batches,
+        where=where,
     shell:
         RUN_BATCH
 
@@ -39,6 +39,6 @@ rule ingest_statistics:
     params:
         step="ingest.statistics",
         parameters=parameters("ingest.statistics"),
-        batches=batches,
+        where=where,
     shell:
         RUN_TIME

@@ -16,7 +16,7 @@ rule measure:
     params:
         step="measure.blocks",
         parameters=parameters("measure.blocks"),
-        batches=batches,
+        where=where,
     shell:
         RUN_BATCH
 
@@ -39,6 +39,6 @@ rule measure_table:
     params:
         step="measure.table",
         parameters=parameters("measure.table"),
-        batches=batches,
+        where=where,
     shell:
         RUN

@@ -16,6 +16,6 @@ rule partition:
     params:
         step="partition.root",
         parameters=parameters("partition.root"),
-        batches=batches,
+        where=where,
     shell:
         RUN_TIME

@@ -16,6 +16,6 @@ rule predict:
     params:
         step="predict.blocks",
         parameters=parameters("predict.blocks"),
-        batches=batches,
+        where=where,
     shell:
         RUN_BATCH

@@ -16,7 +16,7 @@ rule pyramid:
     params:
         step=lambda wildcards: named("pyramid.{kind}{level}", wildcards),
         parameters=parameters("pyramid.{kind}{level}"),
-        batches=batches,
+        where=where,
     shell:
         RUN_BATCH
 
@@ -39,6 +39,6 @@ rule pyramid_metadata:
     params:
         step="pyramid.metadata",
         parameters=parameters("pyramid.metadata"),
-        batches=batches,
+        where=where,
     shell:
         RUN

@@ -36,6 +36,6 @@ rule report:
     params:
         step="report.page",
         parameters=parameters("report.page"),
-        batches=batches,
+        where=where,
     shell:
         RUN

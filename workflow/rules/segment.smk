@@ -16,7 +16,7 @@ rule segment_objects:
     params:
         step="segment.objects",
         parameters=parameters("segment.objects"),
-        batches=batches,
+        where=where,
     shell:
         RUN_TIME
 
@@ -39,6 +39,6 @@ rule segment:
     params:
         step="segment.blocks",
         parameters=parameters("segment.blocks"),
-        batches=batches,
+        where=where,
     shell:
         RUN_BATCH

@@ -17,6 +17,6 @@ rule supervoxels:
     params:
         step="supervoxels.blocks",
         parameters=parameters("supervoxels.blocks"),
-        batches=batches,
+        where=where,
     shell:
         RUN_BATCH

@@ -15,7 +15,7 @@ def init(
         typer.Option("--input", help="The image: TIFF, HDF5, Zarr, OME-Zarr, or a pattern of TIFF files in quotes."),
     ],
     key: Annotated[str | None, typer.Option("--key", help="Dataset inside an HDF5 or Zarr container.")] = None,
-    axes: Annotated[str | None, typer.Option(help="Order of the axes in the file, e.g. zyx, if it does not say.")] = None,
+    axes: Annotated[str | None, typer.Option(help="Order of the axes, e.g. zyx, if the file does not say.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the sample. Default: the file's.")] = None,
     truth: Annotated[str | None, typer.Option(help="Label volume to score against; FILE:KEY for HDF5.")] = None,
     memory_gb: Annotated[float, typer.Option(min=0.5, help="Memory that one job may use.")] = 4.0,

@@ -29,7 +29,7 @@ def run(
 ) -> None:
     """Run one job of the workflow. Snakemake calls this; by hand it is of use to look into a failure."""
     from bigseg.layout import Layout
-    from bigseg.runner import Stopped, run_unit
+    from bigseg.runner import StoppedError, run_unit
     from bigseg.stages import find_step
 
     settings = json.loads(parameters)
@@ -38,7 +38,7 @@ def run(
         bound = find_step(step)(settings, Layout(results, work, sample), 0 if time == "all" else int(time[1:]))
         try:
             summary = run_unit(bound, blocks, batches, threads)
-        except Stopped as stopped:
+        except StoppedError as stopped:
             sys.stderr.write(f"{stopped}\n")
             raise typer.Exit(143) from stopped
         sys.stderr.write(f"{step}: {summary.done} done, {summary.skipped} unchanged\n")

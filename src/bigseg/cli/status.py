@@ -19,6 +19,7 @@ def status(
     import yaml
 
     from bigseg.config import load_config
+    from bigseg.layout import time_name
     from bigseg.planning.workflow import Workflow
 
     load_config(config)
@@ -26,7 +27,11 @@ def status(
     table: dict[str, dict[str, dict[str, list[int]]]] = {}
     for step, sample, time, batch in jobs.jobs():
         stage = step.split(".")[0]
-        counts = table.setdefault(sample, {}).setdefault(stage, {}).setdefault("all" if time is None else f"t{time:04d}", [0, 0])
+        counts = (
+            table.setdefault(sample, {})
+            .setdefault(stage, {})
+            .setdefault("all" if time is None else f"t{time:04d}", [0, 0])
+        )
         counts[0] += Path(jobs.marker(step, sample, time, batch)).exists()
         counts[1] += 1
     if as_json:

@@ -61,7 +61,7 @@ def _explain(item: Mapping[str, Any]) -> str:
     if item["type"] == "missing":
         return f"{path}: is missing"
     if not path:
-        return message
+        return str(message)
     return f"{path}: {item['input']!r} is not allowed: {message}"
 
 

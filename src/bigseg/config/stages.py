@@ -25,7 +25,8 @@ class Predict(Settings):
     """Compute the boundary map (0 = inside a cell, 1 = boundary)."""
 
     method: Literal["intensity"] = Field(
-        default="intensity", description="`intensity`: the normalised image itself is the boundary map (membrane stains)."
+        default="intensity",
+        description="`intensity`: the normalised image itself is the boundary map (membrane stains).",
     )
     channel: Annotated[int, Field(ge=0)] = Field(default=0, description="Image channel to use, counted from 0.")
     invert: bool = Field(default=False, description="True where boundaries are dark (electron microscopy).")
@@ -73,8 +74,8 @@ class Supervoxels(Settings):
     )
     halo: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=3, max_length=3)] | Literal["auto"] = Field(
         default="auto",
-        description="Neighbouring voxels (z, y, x) that a block sees on each side. `auto`: 32 along the finest axis, in "
-        "physical proportion along the others.",
+        description="Neighbouring voxels (z, y, x) that a block sees on each side. `auto`: 32 along the finest axis, "
+        "in physical proportion along the others.",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Iterable, Sequence
 
 from bigseg.errors import UserError
@@ -12,7 +13,7 @@ def make_batches(number_of_pieces: int, batches: int) -> list[range]:
     """Cut ``0 … number_of_pieces - 1`` into at most ``batches`` runs whose lengths differ by at most one."""
     count = max(1, min(batches, number_of_pieces))
     edges = [i * number_of_pieces // count for i in range(count + 1)]
-    return [range(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    return [range(a, b) for a, b in itertools.pairwise(edges)]
 
 
 def batch_name(batch: range) -> str:
@@ -27,8 +28,8 @@ def parse_batch(name: str, number_of_pieces: int) -> range:
         UserError: the name is malformed or reaches past the last block.
     """
     first, dash, last = name.partition("-")
-    if not (dash and first.isdigit() and last.isdigit()):
-        raise UserError(f"--blocks {name!r} is not a range of blocks", "write it as FIRST-LAST, for example 000000-000031")
+    if not (dash and first.isdecimal() and last.isdecimal()):
+        raise UserError(f"--blocks {name!r} is not a range of blocks", "write it as FIRST-LAST, e.g. 000000-000031")
     if not int(first) <= int(last) < number_of_pieces:
         raise UserError(
             f"--blocks {name!r} reaches outside the {number_of_pieces} blocks of this volume",

@@ -42,10 +42,9 @@ class Box:
 
     def inside(self, outer: Box) -> Box:
         """The same voxels in the coordinates of ``outer``, which must contain the box."""
-        z, y, x = (
-            (a - o, b - o) for a, b, o in zip(self.begin, self.end, outer.begin, strict=True)
-        )
+        z, y, x = ((a - o, b - o) for a, b, o in zip(self.begin, self.end, outer.begin, strict=True))
         return Box((z[0], y[0], x[0]), (z[1], y[1], x[1]))
 
     def __str__(self) -> str:
+        """As an index: ``[0:64, 0:128, 64:128]``."""
         return "[" + ", ".join(f"{a}:{b}" for a, b in zip(self.begin, self.end, strict=True)) + "]"

@@ -54,10 +54,7 @@ class Grid:
         if box.size <= 0:
             return []
         _, ny, nx = self.blocks_per_axis
-        ranges = [
-            range(a // b, (e - 1) // b + 1)
-            for a, e, b in zip(box.begin, box.end, self.block_shape, strict=True)
-        ]
+        ranges = [range(a // b, (e - 1) // b + 1) for a, e, b in zip(box.begin, box.end, self.block_shape, strict=True)]
         return [(z * ny + y) * nx + x for z, y, x in itertools.product(*ranges)]
 
     def neighbourhood(self, index: int, before: Triple, after: Triple) -> list[int]:

@@ -39,8 +39,12 @@ def mode_pool(labels: np.ndarray, factor: Triple) -> np.ndarray:
     padded = np.pad(
         labels, [(0, -n % f) for n, f in zip(labels.shape, factor, strict=True)], mode="edge"
     )  # repeating edge voxels scales all votes of a cut cell alike
-    votes = np.stack([padded[tuple(slice(o, None, f) for o, f in zip(offset, factor, strict=True))]
-                      for offset in itertools.product(*(range(f) for f in factor))])
+    votes = np.stack(
+        [
+            padded[tuple(slice(o, None, f) for o, f in zip(offset, factor, strict=True))]
+            for offset in itertools.product(*(range(f) for f in factor))
+        ]
+    )
     votes.sort(axis=0)
     best, best_run = votes[0].copy(), np.ones(votes.shape[1:], np.uint8)
     run = best_run.copy()
@@ -48,4 +52,4 @@ def mode_pool(labels: np.ndarray, factor: Triple) -> np.ndarray:
         run = np.where(vote == before, run + np.uint8(1), np.uint8(1))
         longer = run > best_run
         best[longer], best_run[longer] = vote[longer], run[longer]
-    return best
+    return np.asarray(best)

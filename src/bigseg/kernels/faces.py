@@ -1,8 +1,8 @@
 """Where supervoxels go on beyond the faces of their block.
 
-A supervoxel that a block face cuts gives two nodes, and the contact between them runs right through membranes as well as
-through the cell. In one piece these contacts would lie inside a supervoxel and would be no evidence of a boundary at
-all. Each block has seen its surroundings in the halo, so it can tell for each voxel at its faces whether its own
+A supervoxel that a block face cuts gives two nodes, and the contact between them runs right through membranes as well
+as through the cell. In one piece these contacts would lie inside a supervoxel and would be no evidence of a boundary
+at all. Each block has seen its surroundings in the halo, so it can tell for each voxel at its faces whether its own
 watershed goes on in the same supervoxel beyond; where the blocks on both sides say so, the contact counts as inside.
 """
 

@@ -92,7 +92,7 @@ def _bins(values: np.ndarray) -> np.ndarray:
 def _values(bins: np.ndarray, dtype: np.dtype[np.generic]) -> np.ndarray:
     """The value at the middle of each bin, float64."""
     if _is_exact(dtype):
-        lowest = np.iinfo(dtype).min if dtype.kind == "i" else 0
+        lowest = int(np.iinfo(dtype.name).min) if dtype.kind == "i" else 0
         return bins.astype(np.float64) + lowest
     width = np.uint32(32 - _FLOAT_BITS)
     # The bin of zero stands for zero itself: constant and mostly empty images must keep it exactly.

@@ -29,9 +29,9 @@ def smooth(image: np.ndarray, sigma: Triple) -> np.ndarray:
     thin = [axis for axis in range(3) if values.shape[axis] == 1]
     squeezed = values.squeeze(axis=tuple(thin)) if len(thin) == 1 else values
     per_axis = [sigma[axis] for axis in range(3) if not (len(thin) == 1 and axis in thin)]
-    return np.asarray(
-        bic.filters.gaussian_smoothing(squeezed, per_axis, window_size=_TRUNCATE), np.float32
-    ).reshape(values.shape)
+    return np.asarray(bic.filters.gaussian_smoothing(squeezed, per_axis, window_size=_TRUNCATE), np.float32).reshape(
+        values.shape
+    )
 
 
 def boundary_map(image: np.ndarray, low: float, high: float, *, invert: bool) -> np.ndarray:
@@ -50,4 +50,4 @@ def boundary_map(image: np.ndarray, low: float, high: float, *, invert: bool) ->
     np.clip(scaled, 0, 255, out=scaled)
     if invert:
         np.subtract(255, scaled, out=scaled)
-    return np.rint(scaled).astype(np.uint8)
+    return np.asarray(np.rint(scaled).astype(np.uint8))

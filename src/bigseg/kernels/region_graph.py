@@ -42,7 +42,7 @@ class EdgeTable:
     @property
     def probability(self) -> np.ndarray:
         """(n,) float64 boundary probability of each edge: the mean, with 0 for contacts inside a supervoxel."""
-        return self.mean * (1 - self.inside / self.count)
+        return np.asarray(self.mean * (1 - self.inside / self.count))
 
     def columns(self) -> dict[str, np.ndarray]:
         """The columns by name."""
@@ -92,9 +92,7 @@ def merge_edges(parts: list[EdgeTable]) -> EdgeTable:
         np.concatenate(columns) for columns in zip(*(part.columns().values() for part in parts), strict=True)
     )
     order = np.lexsort((v, u))
-    u, v, count, mean, m2, low, high, inside = (
-        column[order] for column in (u, v, count, mean, m2, low, high, inside)
-    )
+    u, v, count, mean, m2, low, high, inside = (column[order] for column in (u, v, count, mean, m2, low, high, inside))
     first = np.flatnonzero(np.r_[True, (u[1:] != u[:-1]) | (v[1:] != v[:-1])])
     total = np.add.reduceat(count, first)
     average = np.add.reduceat(count * mean, first) / total

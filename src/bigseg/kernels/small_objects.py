@@ -9,6 +9,9 @@ import numpy as np
 
 from bigseg.kernels.region_graph import EdgeTable
 
+Contacts = dict[int, tuple[float, float]]
+"""Neighbour -> (faces in contact, sum of the boundary probability over them)."""
+
 
 def merge_small(ids: np.ndarray, sizes: np.ndarray, edges: EdgeTable, minimum: int) -> np.ndarray:
     """Merge each object with fewer than ``minimum`` voxels into the neighbour with the weakest boundary between them.
@@ -29,11 +32,15 @@ def merge_small(ids: np.ndarray, sizes: np.ndarray, edges: EdgeTable, minimum: i
     u, v = np.searchsorted(ids, edges.u), np.searchsorted(ids, edges.v)
     parent = np.arange(len(ids))
     voxels = sizes.astype(np.int64)
-    # Only small objects ever look at their neighbours, so only their edges are kept: neighbour -> (faces, sum).
-    near: dict[int, dict[int, tuple[float, float]]] = {int(i): {} for i in np.flatnonzero(voxels < minimum)}
+    # Only small objects ever look at their neighbours, so only their edges are kept.
+    near: dict[int, Contacts] = {int(i): {} for i in np.flatnonzero(voxels < minimum)}
     touching_small = np.isin(u, list(near)) | np.isin(v, list(near))
     for a, b, count, mean in zip(
-        u[touching_small], v[touching_small], edges.count[touching_small], edges.probability[touching_small], strict=True
+        u[touching_small],
+        v[touching_small],
+        edges.count[touching_small],
+        edges.probability[touching_small],
+        strict=True,
     ):
         for here, there in ((int(a), int(b)), (int(b), int(a))):
             if here in near:
@@ -68,9 +75,11 @@ def merge_small(ids: np.ndarray, sizes: np.ndarray, edges: EdgeTable, minimum: i
     return ids[np.array([root(i) for i in range(len(ids))], np.int64)] if len(ids) else ids
 
 
-def _gather(neighbours: dict[int, tuple[float, float]], node: int, root: Callable[[int], int]) -> dict[int, tuple[float, float]]:
+def _gather(
+    neighbours: dict[int, tuple[float, float]], node: int, root: Callable[[int], int]
+) -> dict[int, tuple[float, float]]:
     """Neighbours by the objects that they are part of now."""
-    found: dict[int, tuple[float, float]] = {}
+    found: Contacts = {}
     for other, (count, total) in neighbours.items():
         name = root(other)
         if name != node:

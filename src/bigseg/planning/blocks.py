@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import ceil, prod
 
 from bigseg.config.models import Blocks
 from bigseg.errors import UserError
@@ -21,22 +21,22 @@ def choose_shapes(sample: str, volume: Triple, blocks: Blocks) -> tuple[Triple, 
     Raises:
         UserError: a block is larger than the volume, or no chunk divides it.
     """
-    if blocks.block_shape == "auto":
-        block = _triple([_auto_block(n) for n in volume])
-    else:
-        block = _triple(blocks.block_shape)
+    wanted = blocks.block_shape
+    block = _triple([_auto_block(n) for n in volume] if wanted == "auto" else wanted)
     too_large = [b > n for b, n in zip(block, volume, strict=True)]
     if any(too_large):
         fitted = [min(b, n) for b, n in zip(block, volume, strict=True)]
         raise UserError(
-            f"blocks.block_shape: {list(block)} is larger than the volume {list(volume)} of sample {sample!r} (z, y, x)",
+            f"blocks.block_shape: {list(block)} is larger than the volume {list(volume)} of sample {sample!r}",
             f"set blocks.block_shape to {fitted}, or to auto",
         )
     if blocks.chunk_shape != "auto":
         return block, _triple(blocks.chunk_shape)
     chunk = [_chunk(b) if b < n else min(n, _LARGEST_CHUNK) for b, n in zip(block, volume, strict=True)]
     if None in chunk:
-        legal = [b if c is not None else b // _SMALLEST_CHUNK * _SMALLEST_CHUNK for b, c in zip(block, chunk, strict=True)]
+        legal = [
+            b if c is not None else b // _SMALLEST_CHUNK * _SMALLEST_CHUNK for b, c in zip(block, chunk, strict=True)
+        ]
         raise UserError(
             f"blocks.block_shape: {list(block)} cannot be divided into chunks of {_SMALLEST_CHUNK} to {_LARGEST_CHUNK} "
             "voxels per axis",
@@ -59,8 +59,8 @@ def _auto_block(length: int) -> int:
     """The axis itself up to 256 voxels, else equal parts of at most about 256 that whole chunks fill."""
     if length <= _AUTO_BLOCK:
         return length
-    parts = -(-length // _AUTO_BLOCK)
-    return -(-(-(-length // parts)) // _LARGEST_CHUNK) * _LARGEST_CHUNK
+    part = ceil(length / ceil(length / _AUTO_BLOCK))
+    return ceil(part / _LARGEST_CHUNK) * _LARGEST_CHUNK
 
 
 def _chunk(block: int) -> int | None:

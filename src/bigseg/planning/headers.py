@@ -75,7 +75,7 @@ def _check_shapes(name: str, sample: Sample, headers: dict[str, VolumeHeader]) -
             )
         if role == "truth" and np.dtype(other.dtype).kind not in "bui":
             raise UserError(
-                f"samples.{name}.truth: {getattr(sample, role).path} is of type {other.dtype}, labels are whole numbers",
+                f"samples.{name}.truth: {getattr(sample, role).path} is of type {other.dtype}, labels are integers",
                 "correct `key`, or convert the labels",
             )
         if other.number_of_channels != 1:

@@ -95,7 +95,10 @@ def _check(text: str, folder: Path, sample: str) -> None:
 
     settings = yaml.safe_load(text)
     with tempfile.TemporaryDirectory() as scratch:
-        plan_sample(validate_config({**settings, "work": f"{scratch}/work", "results": f"{scratch}/results"}, str(folder)), sample)
+        plan_sample(
+            validate_config({**settings, "work": f"{scratch}/work", "results": f"{scratch}/results"}, str(folder)),
+            sample,
+        )
 
 
 def _write_snakefile(folder: Path) -> None:
@@ -105,7 +108,7 @@ def _write_snakefile(folder: Path) -> None:
         return
     with replacing(snakefile) as temporary:
         temporary.write_text(
-            f'include: {str(_CHECKOUT / "workflow" / "Snakefile")!r}\n\n\n'
+            f"include: {str(_CHECKOUT / 'workflow' / 'Snakefile')!r}\n\n\n"
             "rule default:\n    input:\n        rules.all.input,\n    default_target: True\n    localrule: True\n",
             encoding="utf-8",
         )

@@ -26,15 +26,13 @@ class Level:
 
 
 def pyramid_levels(volume: Triple, voxel_size_um: tuple[float, float, float], smallest: int) -> list[Level]:
-    """Levels from full resolution (factor and scale 1) to the first whose longest axis has at most ``smallest`` voxels."""
+    """Levels from full resolution to the first whose longest axis has at most ``smallest`` voxels."""
     levels = [Level(volume, (1, 1, 1), (1, 1, 1))]
     while max(levels[-1].shape) > smallest:
         last = levels[-1]
         spacing = [s * k for s, k in zip(voxel_size_um, last.scale, strict=True)]
         finest = min(s for s, n in zip(spacing, last.shape, strict=True) if n > 1)
-        z, y, x = (
-            2 if n > 1 and s < _HALVE_BELOW * finest else 1 for s, n in zip(spacing, last.shape, strict=True)
-        )
+        z, y, x = (2 if n > 1 and s < _HALVE_BELOW * finest else 1 for s, n in zip(spacing, last.shape, strict=True))
         factor: Triple = (z, y, x)
         nz, ny, nx = (-(-n // f) for n, f in zip(last.shape, factor, strict=True))
         sz, sy, sx = (k * f for k, f in zip(last.scale, factor, strict=True))

@@ -36,12 +36,12 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
         need = _BYTES_PER_VOXEL[step.stage] * outer * threads
     else:
         need = prod(plan.grid.shape) // _VOXELS_PER_SUPERVOXEL * _BYTES_PER_SUPERVOXEL
-    return (_BASE_MB + need // 1_000_000) * 2 ** (attempt - 1)
+    return int((_BASE_MB + need // 1_000_000) << (attempt - 1))
 
 
 def runtime_minutes(plan: SamplePlan, blocks: int, attempt: int) -> int:
     """Run time in minutes for a job over a number of blocks; doubled with every attempt after a failure."""
-    return (10 + blocks * prod(plan.grid.block_shape) // _VOXELS_PER_MINUTE) * 2 ** (attempt - 1)
+    return int((10 + blocks * prod(plan.grid.block_shape) // _VOXELS_PER_MINUTE) << (attempt - 1))
 
 
 def bytes_per_voxel() -> int:

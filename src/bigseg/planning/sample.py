@@ -88,13 +88,16 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
             f"which has {header.number_of_channels}",
             f"channels are counted from 0; the last one is {header.number_of_channels - 1}",
         )
+    batches = config.execution.batches
     return SamplePlan(
         name=name,
         sample=sample,
         header=header,
         grid=Grid(header.volume_shape, block_shape),
         chunk_shape=chunk_shape,
-        batches=number_of_batches(header.volume_shape) if config.execution.batches == "auto" else config.execution.batches,
+        batches=number_of_batches(header.volume_shape)
+        if config.execution.batches == "auto"
+        else config.execution.batches,
         times=times,
         voxel_size_um=header.voxel_size_um or (1.0, 1.0, 1.0),
         layout=layout,

@@ -65,8 +65,7 @@ class Workflow:
     def marker(self, name: str, sample: str, time: int | None, batch: str | None) -> str:
         """Path of a job's marker."""
         step = self.step(name, sample, time)
-        unit = step.step if batch is None else f"{step.step}-{batch}"
-        return str(self.plans[sample].layout.marker(step.stage, time, unit))
+        return str(self.plans[sample].layout.marker(step.stage, time, step.unit(batch)))
 
     def inputs(self, name: str, sample: str, time: int | None, batch: str | None) -> list[str]:
         """Markers of the jobs that a job needs, in the order of steps and batches."""
@@ -107,7 +106,4 @@ class Workflow:
         return [batch_name(batch) for batch in make_batches(step.number_of_pieces, self.plans[sample].batches)]
 
     def _last_markers(self, sample: str) -> list[str]:
-        return [
-            self.marker(name, sample, None, None) for name in self.steps(sample) if not find_step(name).per_time
-        ]
-
+        return [self.marker(name, sample, None, None) for name in self.steps(sample) if not find_step(name).per_time]

@@ -39,6 +39,16 @@ _SCORES: dict[str, tuple[str, str, str]] = {
 """Name, best value and meaning of each score."""
 
 
+class _SettingsDumper(yaml.SafeDumper):
+    """Writes settings as people do: nested, but shapes and other lists on one line."""
+
+    def represent_list(self, data: list[Any]) -> yaml.Node:
+        return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
+
+
+_SettingsDumper.add_representer(list, _SettingsDumper.represent_list)
+
+
 @dataclass(frozen=True)
 class Score:
     """A line of the table of scores."""
@@ -125,7 +135,8 @@ def settings_yaml(sample: str, parameters: Parameters) -> str:
     """The configuration that was used, with all defaults, in the order in which it is documented."""
     config = Config.model_validate({"samples": {sample: parameters["sample"]}, **parameters["settings"]})
     content = config.model_dump(exclude_none=True, exclude={"results", "work", "execution"})
-    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+    shown = {section: settings for section, settings in content.items() if settings}
+    text: str = yaml.dump(shown, Dumper=_SettingsDumper, sort_keys=False, allow_unicode=True, width=100)
     return text
 
 
@@ -149,12 +160,15 @@ def files(layout: Layout, *, scored: bool) -> list[tuple[Path, str]]:
     """Where the results lie and what is in them."""
     folder = layout.result_folder
     found = [
-        (layout.result, "image and labels in several resolutions, OME-Zarr 0.5; opens in napari, Fiji (MoBIE), neuroglancer"),
+        (
+            layout.result,
+            "image and labels in several resolutions, OME-Zarr 0.5; opens in napari, Fiji (MoBIE), neuroglancer",
+        ),
         (layout.labels().parent, "the labels alone; 0 is no object"),
         (folder / "objects.parquet", "one row per object and time point: size, position, intensity; pandas, R (arrow)"),
     ]
     if scored:
-        found.append((folder / "scores.json", "the scores below, for programs"))
+        found.append((folder / "scores.json", "the scores, for programs"))
     found += [
         (folder / "overview.png", "the overview picture"),
         (folder / "sizes.png", "the histogram of sizes"),

@@ -10,12 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
+from matplotlib.font_manager import FontProperties
+from matplotlib.transforms import Bbox, TransformedBbox
+from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
 _PANEL_DPI = 100
 _INK = "#1f2933"
-_SHADOW = [withStroke(linewidth=2.5, foreground="black")]
+_SHADE = {"facecolor": "black", "alpha": 0.5, "linewidth": 0}
+"""Behind white letters, which must be readable on any picture."""
+_NARROW = 50
+"""Planes of fewer pixels across have no room for letters."""
 _LOG_FROM = 30
 """Sizes that differ by more than this factor are counted in bins of equal ratio."""
 _GAP = 8
@@ -65,15 +69,15 @@ def overview_png(title: str, rows: Sequence[OverviewRow], pixel_um: float) -> by
     canvas = _composed(first)
     proportion = canvas.shape[0] / canvas.shape[1]
     width = 4.2 if proportion <= 1.5 else 6.3 / proportion
-    left = 0.35 if any(row.title for row in rows) else 0.08
-    size = (left + len(rows[0].columns) * (width + 0.08), 0.85 + len(rows) * (width * proportion + 0.08))
+    gap, header, left = 0.08, 0.68, 0.35 if any(row.title for row in rows) else 0.08  # inches
+    size = (left + len(rows[0].columns) * (width + gap), header + len(rows) * (width * proportion + gap))
     figure = Figure(figsize=size, dpi=160, layout="none")
     figure.text(left / size[0], 1 - 0.1 / size[1], title, ha="left", va="top", fontsize=12, color=_INK)
     for r, row in enumerate(rows):
         for c, (heading, planes) in enumerate(row.columns.items()):
             box = (
-                (left + c * (width + 0.08)) / size[0],
-                1 - (0.77 + (r + 1) * width * proportion + r * 0.08) / size[1],
+                (left + c * (width + gap)) / size[0],
+                1 - (header + (r + 1) * width * proportion + r * gap) / size[1],
                 width / size[0],
                 width * proportion / size[1],
             )
@@ -83,7 +87,18 @@ def overview_png(title: str, rows: Sequence[OverviewRow], pixel_um: float) -> by
             if r == 0:
                 axes.set_title(heading, fontsize=11, color=_INK, pad=5, loc="left")
             if c == 0 and row.title:
-                axes.text(-0.02, 0.5, row.title, rotation=90, ha="right", va="center", transform=axes.transAxes, fontsize=11)
+                axes.annotate(
+                    row.title,
+                    (0, 0.5),
+                    (-5, 0),
+                    "axes fraction",
+                    "offset points",
+                    rotation=90,
+                    ha="right",
+                    va="center",
+                    fontsize=11,
+                    color=_INK,
+                )
     return _png(figure, dpi=160)
 
 
@@ -102,7 +117,9 @@ def sizes_png(sizes: np.ndarray, at_edge: np.ndarray, unit: str) -> bytes:
     axes.set_xlabel(f"{what} ({unit})")
     axes.set_ylabel("Objects")
     if not len(sizes):
-        axes.text(0.5, 0.5, "no objects", ha="center", va="center", transform=axes.transAxes, fontsize=13, color="#7b8794")
+        axes.text(
+            0.5, 0.5, "no objects", ha="center", va="center", transform=axes.transAxes, fontsize=13, color="#7b8794"
+        )
         axes.set(xticks=[], yticks=[])
         return _png(figure, dpi=160)
     bins = _bins(sizes)
@@ -178,11 +195,16 @@ def _draw_orthogonal(axes: Axes, orthogonal: Orthogonal, pixel_um: float, *, bar
     for name, (left, top, columns, rows) in places.items():
         if len(places) > 1:
             across, down = across_and_down[name]
-            line = {"color": "white", "linewidth": 0.7, "linestyle": (0, (4, 4)), "alpha": 0.8}
-            axes.plot([left + across] * 2, [top, top + rows - 1], **line)
-            axes.plot([left, left + columns - 1], [top + down] * 2, **line)
-        if min(rows, columns) >= 50:
-            axes.text(left + 8, top + 8, name, color="white", fontsize=9, va="top", path_effects=_SHADOW)
+            # a line along a narrow plane would hide most of it
+            if columns >= _NARROW:
+                _draw_line(axes, [left + across] * 2, [top, top + rows - 1])
+            if rows >= _NARROW:
+                _draw_line(axes, [left, left + columns - 1], [top + down] * 2)
+        if len(places) > 1 and min(rows, columns) >= _NARROW:
+            shade = {**_SHADE, "pad": 1.5}
+            axes.annotate(
+                name, (left, top), (4, -4), textcoords="offset points", color="white", fontsize=8, va="top", bbox=shade
+            )
     if bar:
         _draw_scale_bar(axes, places.get("xy") or next(iter(places.values())), pixel_um, font_size=9)
 
@@ -193,26 +215,30 @@ def _show(axes: Axes, picture: np.ndarray) -> None:
     axes.axis("off")
 
 
+def _draw_line(axes: Axes, across: Sequence[float], down: Sequence[float]) -> None:
+    axes.plot(across, down, color="white", linewidth=0.7, linestyle=(0, (4, 4)), alpha=0.8)
+
+
 def _draw_scale_bar(axes: Axes, place: tuple[int, int, int, int], pixel_um: float, font_size: float) -> None:
     """A white bar with its length, at the lower right of a plane at (x, y, columns, rows)."""
     left, top, columns, rows = place
     length = scale_bar_um(columns * pixel_um)
-    pixels, margin = length / pixel_um, max(8.0, columns / 50)
-    right, bottom = left + columns - margin, top + rows - margin
-    thickness = max(4.0, columns / 130)
-    axes.add_patch(
-        Rectangle((right - pixels, bottom - thickness), pixels, thickness, facecolor="white", edgecolor="black", linewidth=0.8)
-    )
-    axes.text(
-        right - pixels / 2,
-        bottom - thickness - 3,
+    bar = AnchoredSizeBar(
+        axes.transData,
+        length / pixel_um,
         length_text(length),
+        "lower right",
+        pad=0.3,
+        borderpad=0.4,
+        sep=3,
         color="white",
-        fontsize=font_size,
-        ha="center",
-        va="bottom",
-        path_effects=_SHADOW,
+        label_top=True,
+        size_vertical=columns / 130,
+        fontproperties=FontProperties(size=font_size),
+        bbox_to_anchor=TransformedBbox(Bbox([[left, top + rows], [left + columns, top]]), axes.transData),
     )
+    bar.patch.set(**_SHADE)
+    axes.add_artist(bar)
 
 
 def _ratio(sizes: np.ndarray) -> float:

@@ -39,8 +39,7 @@ def write_report(layout: Layout, parameters: Parameters) -> None:
     objects = facts.Objects(layout, parameters)
     pictures = Pictures(reader, parameters["times"], parameters["settings"]["report"]["planes"])
     headline = _headline(parameters, objects)
-    title = f"{layout.sample}: {', '.join(headline.values())}"
-    overview = overview_png(title, pictures.overview(), pixel_um)
+    overview = overview_png(_title(layout.sample, headline), pictures.overview(), pixel_um)
     sizes = sizes_png(objects.sizes, objects.at_edge, objects.unit)
     timings = Timings(layout, parameters)
     content = {
@@ -48,8 +47,10 @@ def write_report(layout: Layout, parameters: Parameters) -> None:
         "written": datetime.now().astimezone().strftime("%d %B %Y, %H:%M"),
         "headline": headline,
         "overview": _embedded(overview),
+        "orthogonal": len(pictures.cuts) > 1,
         "times": _times(pictures, parameters, pixel_um),
         "all_times": len(parameters["times"]),
+        "times_shown": len(pictures.times),
         "sizes": _embedded(sizes),
         "summary": objects.summary(),
         "scores": facts.read_scores(layout) if parameters["scored"] else [],
@@ -66,16 +67,24 @@ def write_report(layout: Layout, parameters: Parameters) -> None:
 
 
 def _headline(parameters: Parameters, objects: facts.Objects) -> dict[str, str]:
-    """What identifies the data set."""
-    depth, height, width = parameters["shape"]
-    times = len(parameters["times"])
-    plane = slice(1 if depth == 1 else 0, 3)
+    """What identifies the data set; the only plane of a 2D image needs no z."""
+    flat = parameters["shape"][0] == 1
+    shape, voxel_size = (parameters[key][int(flat) :] for key in ("shape", "voxel_size_um"))
+    axes, unit = ("y, x", "pixel") if flat else ("z, y, x", "voxel")
     return {
-        "objects": f"{objects.number:,} object{'' if objects.number == 1 else 's'}",
-        "shape": " × ".join(f"{n:,}" for n in (depth, height, width)[plane]) + " voxels",
-        "voxel size": " × ".join(f"{s:.4g}" for s in parameters["voxel_size_um"][plane]) + " µm",
-        **({"time points": f"{times:,} time points"} if times > 1 else {}),
+        "objects": f"{objects.number:,}",
+        f"shape ({axes})": " × ".join(f"{n:,}" for n in shape) + f" {unit}s",
+        f"{unit} size ({axes})": " × ".join(f"{s:.4g}" for s in voxel_size) + " µm",
+        **({"time points": f"{len(parameters['times']):,}"} if len(parameters["times"]) > 1 else {}),
     }
+
+
+def _title(sample: str, headline: dict[str, str]) -> str:
+    """The headline on one line, for pictures that are seen without the page."""
+    objects, *rest = headline.values()
+    shape, voxel_size, *times = rest
+    counted = [f"{objects} object{'' if objects == '1' else 's'}", *(f"{count} time points" for count in times)]
+    return f"{sample}: {', '.join(counted)}; {shape} of {voxel_size}"
 
 
 def _times(pictures: Pictures, parameters: Parameters, pixel_um: float) -> Iterator[dict[str, Any]]:
@@ -85,7 +94,9 @@ def _times(pictures: Pictures, parameters: Parameters, pixel_um: float) -> Itera
 
 
 def _plane(shown: Shown, parameters: Parameters, pixel_um: float) -> dict[str, Any]:
-    where = f"{shown.cut.name} plane at {shown.cut.describe(parameters['voxel_size_um'])}"
+    where = f"{shown.cut.name} plane"
+    if parameters["shape"][shown.cut.axis] > 1:
+        where += f" at {shown.cut.describe(parameters['voxel_size_um'])}"
     panels = [
         {"heading": heading, "image": _embedded(panel_png(picture, pixel_um, bar=number == 0))}
         for number, (heading, picture) in enumerate(shown.panels.items())

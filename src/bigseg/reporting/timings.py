@@ -114,8 +114,10 @@ class Timings:
         return found
 
     def _pieces_of_steps(self) -> Iterator[tuple[str, int]]:
-        """Every step and its number of pieces per time point, in the order of the workflow."""
+        """Every step before the report with its number of pieces per time point, in the order of the workflow."""
         for name, step in STEPS.items():
+            if step.stage == "report":
+                continue
             if name == "pyramid.metadata":
                 for number, level in enumerate(self._levels[1:], start=1):
                     blocks = Grid(level.shape, self._grid.block_shape).number_of_blocks

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
 
 def digest_arrays(*arrays: np.ndarray) -> str:
-    """128-bit fingerprint (hex) of the types, shapes and values of ``arrays``, independent of memory layout."""
+    """128-bit fingerprint (hex) of the types, shapes and values of ``arrays``, independent of memory layout and byte order."""
     import numpy as np
 
     state = xxhash.xxh3_128()
     for array in arrays:
-        state.update(f"{array.dtype.newbyteorder('<').str}{array.shape}".encode())
-        state.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        dtype = array.dtype.newbyteorder("<")
+        state.update(f"{dtype.str}{array.shape}".encode())
+        state.update(np.ascontiguousarray(array, dtype).reshape(-1).view(np.uint8).data)
     return state.hexdigest()
 
 

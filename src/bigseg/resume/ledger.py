@@ -11,6 +11,7 @@ import json
 import os
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ class Ledger:
         Raises:
             UserError: the folder cannot be written.
         """
+        self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab")
@@ -88,13 +90,23 @@ class Ledger:
             self._file.write(b"\n")
 
     def append(self, record: Record) -> None:
-        """Add a record and make it durable."""
+        """Add a record and make it durable.
+
+        Raises:
+            UserError: the disk is full.
+        """
         line = json.dumps(asdict(record), separators=(",", ":")).encode() + b"\n"
-        with self._lock:
-            self._file.write(line)
-            self._file.flush()
-            os.fsync(self._file.fileno())
+        try:
+            with self._lock:
+                self._file.write(line)
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise UserError(
+                f"{self._path}: cannot be written ({error.strerror})", "free space on that disk, then run again"
+            ) from error
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; every record is on disk already."""
+        with suppress(OSError):  # what a full disk refused before
+            self._file.close()

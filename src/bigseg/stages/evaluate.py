@@ -57,7 +57,9 @@ class EvaluateBlocks(Step):
         try:
             pairs = count_pairs(labels, self._truth.read(self.time, 0, box))
         except ValueError as error:
-            raise UserError(f"{self.parameters['truth']['path']}: {error}", "labels are 0 (background) or more") from error
+            raise UserError(
+                f"{self.parameters['truth']['path']}: {error}", "labels are 0 (background) or more"
+            ) from error
         columns = {"result": pairs.result, "truth": pairs.truth, "count": pairs.count}
         write_table(self.layout.table("evaluate", "pairs", self.time, piece), columns)
         return Outcome(digest_arrays(*columns.values()))

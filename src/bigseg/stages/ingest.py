@@ -64,7 +64,9 @@ class IngestBlocks(Step):
         from bigseg.volumes.tables import write_table
 
         box = self.grid.box(piece)
-        blocks = [self._finite(self._source.read(self.time, c, box), c, box) for c in range(self.parameters["channels"])]
+        blocks = [
+            self._finite(self._source.read(self.time, c, box), c, box) for c in range(self.parameters["channels"])
+        ]
         claim_result(self.layout, self._owner)
         if self.parameters["copy"]:
             store = copied_image(self.layout, self.parameters, self.time)
@@ -171,9 +173,7 @@ class IngestStatistics(WholeStep):
                     "mean": mean,
                     "standard_deviation": deviation,
                     "voxels": int(merged.counts.sum()),
-                    "percentiles": dict(
-                        zip((f"{p:g}" for p in percents), percentiles(merged, percents), strict=True)
-                    ),
+                    "percentiles": dict(zip((f"{p:g}" for p in percents), percentiles(merged, percents), strict=True)),
                     "histogram": digest_arrays(merged.bins, merged.counts),
                 }
             )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bigseg.config import Config
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
+    from bigseg.volumes.source import Source
     from bigseg.volumes.store import VolumeArray
 
 VERSION = 1
@@ -91,7 +92,7 @@ class PyramidBlocks(Step):
     def _path(self, level: int) -> Path:
         return self.layout.image(level) if self.kind == "image" else self.layout.labels(level)
 
-    def _finer(self) -> VolumeArray:
+    def _finer(self) -> VolumeArray | Source:
         from bigseg.volumes.image import open_image
         from bigseg.volumes.store import VolumeArray
 
@@ -110,13 +111,15 @@ class PyramidBlocks(Step):
 @cache
 def pyramid_step(kind: Literal["image", "labels"], level: int) -> type[PyramidBlocks]:
     """The step of one level, named e.g. ``pyramid.labels2``."""
-    return type(f"Pyramid{kind.title()}{level}", (PyramidBlocks,), {"step": f"{kind}{level}", "kind": kind, "level": level})
+    return type(
+        f"Pyramid{kind.title()}{level}", (PyramidBlocks,), {"step": f"{kind}{level}", "kind": kind, "level": level}
+    )
 
 
 def pyramid_step_named(name: str) -> type[PyramidBlocks] | None:
     """The step with a name such as ``labels2``, or None if it is no such name."""
     match = re.fullmatch(r"(image|labels)([1-9]\d*)", name)
-    return pyramid_step(match[1], int(match[2])) if match else None  # type: ignore[arg-type]
+    return pyramid_step(match[1], int(match[2])) if match else None
 
 
 class PyramidMetadata(WholeStep):

@@ -100,9 +100,7 @@ class SegmentBlocks(Step):
         objects, inverse = np.unique(rows["cluster"], return_inverse=True)
         if not len(objects):
             return objects.astype(np.uint64)
-        table = read_range(
-            self.layout.table("segment", "map", self.time), "id", int(objects[0]), int(objects[-1]) + 1
-        )
+        table = read_range(self.layout.table("segment", "map", self.time), "id", int(objects[0]), int(objects[-1]) + 1)
         return look_up(objects, table["id"], table["cluster"])[inverse]
 
     def _store(self) -> VolumeArray:

@@ -84,6 +84,11 @@ class Step(ABC):
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
         """The parameters for one sample: exactly what the result depends on, nothing else."""
 
+    @classmethod
+    def unit(cls, batch: str | None) -> str:
+        """The name of a job's marker and ledger: the step, and the batch if there is one."""
+        return cls.step if batch is None else f"{cls.step}-{batch}"
+
     @property
     def name(self) -> str:
         """``stage.step``."""
@@ -111,11 +116,11 @@ class Step(ABC):
     def needs(self, piece: int) -> list[Need]:
         """What must be there before a piece."""
 
-    def evidence(self, piece: int) -> str:  # noqa: ARG002
+    def evidence(self, piece: int) -> str:
         """Fingerprint of whatever else a piece reads, e.g. of the mask in its box."""
         return ""
 
-    def intact(self, piece: int, record: Record) -> bool:  # noqa: ARG002
+    def intact(self, piece: int, record: Record) -> bool:
         """Whether the output of a piece that a ledger records is still there."""
         return True
 
@@ -134,11 +139,11 @@ class WholeStep(Step):
         """One."""
         return 1
 
-    def voxels(self, piece: int) -> int:  # noqa: ARG002
+    def voxels(self, piece: int) -> int:
         """Nothing that a rate in voxels would describe."""
         return 0
 
-    def describe(self, piece: int) -> str:  # noqa: ARG002
+    def describe(self, piece: int) -> str:
         """The time point, if there is one."""
         return f"time point {self.time}" if self.per_time else "all time points"
 

@@ -35,6 +35,8 @@ def upstream_markers(step: Step, pieces: Iterable[int], batches: int, *, keys_on
     for (name, total, time), numbers in wanted.items():
         kind = find_step(name)
         cut = make_batches(total, batches)
-        units = [f"{kind.step}-{batch_name(cut[i])}" for i in batches_of(numbers, cut)] if kind.in_batches else [kind.step]
+        units = (
+            [f"{kind.step}-{batch_name(cut[i])}" for i in batches_of(numbers, cut)] if kind.in_batches else [kind.step]
+        )
         found += [step.layout.marker(kind.stage, time, unit) for unit in units]
     return found

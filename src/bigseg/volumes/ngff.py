@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-from pathlib import Path
 from typing import Any
 
+from bigseg.config.samples import Input
 from bigseg.layout import Layout
 from bigseg.resume.files import write_json
 from bigseg.volumes.reference import link_array
 from bigseg.volumes.source import open_source
-from bigseg.config.samples import Input
 
 NGFF_VERSION = "0.5"
 _KINDS = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}

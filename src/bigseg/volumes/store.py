@@ -50,7 +50,7 @@ class ArraySpec:
 
 
 class VolumeArray:
-    """A Zarr array whose last three axes are (z, y, x), read and written box by box; safe to use from several threads."""
+    """A Zarr array whose last axes are (z, y, x), read and written box by box; safe to use from several threads."""
 
     def __init__(self, path: Path, axes: str) -> None:
         """Open an existing array with the given axes, a subsequence of ``tczyx``.
@@ -67,11 +67,6 @@ class VolumeArray:
                 f"{path}: is not a readable Zarr array ({error})",
                 "if it was damaged or moved, delete it together with the sample's work folder and run again",
             ) from error
-
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        """Type of the voxels."""
-        return np.dtype(self.array.dtype)
 
     def read(self, t: int, c: int, box: Box) -> np.ndarray:
         """Voxels (z, y, x) of ``box`` of one time point and channel.

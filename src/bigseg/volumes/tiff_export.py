@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -42,14 +43,12 @@ def export_labels(result: Path, output: Path, labels: str, time: int | None, *, 
         header = source.header
         times = range(header.number_of_times) if time is None else [time]
         if time is not None and time >= header.number_of_times:
-            raise UserError(
-                f"{result}: has no time point {time}", f"time points are 0 to {header.number_of_times - 1}"
-            )
+            raise UserError(f"{result}: has no time point {time}", f"time points are 0 to {header.number_of_times - 1}")
         ids = _distinct(source, times)
         dtype = np.dtype(np.uint16 if len(ids) < 1 << 16 else np.uint32)
         z, y, x = header.voxel_size_um or (1.0, 1.0, 1.0)
         shape = (len(times), *header.volume_shape)
-        imagej = dtype == np.uint16 and np.prod(shape) * dtype.itemsize < 1 << 32
+        imagej = bool(dtype == np.uint16 and prod(shape) * dtype.itemsize < 1 << 32)
         with replacing(output) as temporary:
             tifffile.imwrite(
                 temporary,
@@ -82,7 +81,9 @@ def _distinct(source: Source, times: range | list[int]) -> np.ndarray:
     return ids[ids > 0]
 
 
-def _planes(source: Source, times: range | list[int], ids: np.ndarray, dtype: np.dtype[np.generic]) -> Iterator[np.ndarray]:
+def _planes(
+    source: Source, times: range | list[int], ids: np.ndarray, dtype: np.dtype[np.generic]
+) -> Iterator[np.ndarray]:
     slabs = list(_slabs(source, times))
     with Progress(len(slabs), "writing") as progress:
         for time, box in slabs:
