@@ -27,11 +27,8 @@ def status(
     table: dict[str, dict[str, dict[str, list[int]]]] = {}
     for step, sample, time, batch in jobs.jobs():
         stage = step.split(".")[0]
-        counts = (
-            table.setdefault(sample, {})
-            .setdefault(stage, {})
-            .setdefault("all" if time is None else f"t{time:04d}", [0, 0])
-        )
+        when = "all" if time is None else time_name(time)
+        counts = table.setdefault(sample, {}).setdefault(stage, {}).setdefault(when, [0, 0])
         counts[0] += Path(jobs.marker(step, sample, time, batch)).exists()
         counts[1] += 1
     if as_json:

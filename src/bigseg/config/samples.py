@@ -17,7 +17,8 @@ class Input(Settings):
 
     path: Annotated[str, Field(min_length=1)] = Field(
         description="TIFF, HDF5, Zarr (v2, v3) or OME-Zarr (0.4, 0.5). Several TIFF files: a glob pattern "
-        "(`slices/*.tif`), a folder, or a pattern with `{t}`, `{c}`, `{z}` where the file names carry an index (`embryo_t{t}_c{c}.tif`)."
+        "(`slices/*.tif`), a folder, or a pattern with `{t}`, `{c}`, `{z}` where the file names carry an index "
+        "(`embryo_t{t}_c{c}.tif`)."
     )
     key: str | None = Field(
         default=None,

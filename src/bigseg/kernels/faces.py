@@ -48,20 +48,22 @@ def continuing(labels_outer: np.ndarray, inner: Slices) -> np.ndarray:
 
 
 def contacts_inside(
-    labels: np.ndarray, continues: np.ndarray, inner_shape: tuple[int, int, int]
+    labels: np.ndarray, boundary: np.ndarray, continues: np.ndarray, inner_shape: tuple[int, int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Contacts across the upper faces of a block that both sides hold to be inside one supervoxel.
 
     Args:
         labels: (z, y, x) uint64 supervoxels of the inner box, which starts at 0, and one voxel more along each axis
             where the volume goes on.
+        boundary: same shape, uint8 boundary map; the value on a contact is the mean of its two voxels.
         continues: same shape, uint8 as of :func:`continuing`.
         inner_shape: shape of the inner box.
 
     Returns:
-        (n,) uint64 smaller and larger supervoxel of each pair, ascending, and (n,) float64 number of such contacts.
+        (n,) uint64 smaller and larger supervoxel of each pair, ascending, and (n,) float64 sum of the boundary map over
+        such contacts.
     """
-    pairs = []
+    pairs, values = [], []
     for axis in range(3):
         if labels.shape[axis] == inner_shape[axis]:
             continue
@@ -72,11 +74,13 @@ def contacts_inside(
         agreed = ((continues[last] & upper_bit(axis)) != 0) & ((continues[beyond] & lower_bit(axis)) != 0)
         here, there = labels[last][agreed], labels[beyond][agreed]
         pairs.append(np.stack([np.minimum(here, there), np.maximum(here, there)], axis=1))
+        values.append((boundary[last][agreed] + boundary[beyond][agreed].astype(np.float64)) / 2)
     if not pairs:
         return np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.float64)
-    found, counts = np.unique(np.concatenate(pairs), axis=0, return_counts=True)
+    found, inverse = np.unique(np.concatenate(pairs), axis=0, return_inverse=True)
+    sums = np.bincount(inverse.reshape(-1), np.concatenate(values), len(found))
     real = found[:, 0] != 0
-    return found[real, 0], found[real, 1], counts[real].astype(np.float64)
+    return found[real, 0], found[real, 1], sums[real]
 
 
 def _plane(inner: Slices, axis: int, position: int) -> tuple[int | slice, ...]:

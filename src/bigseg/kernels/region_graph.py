@@ -22,8 +22,9 @@ class EdgeTable:
         m2: (n,) float64 sum of squared deviations from the mean.
         minimum: (n,) float64.
         maximum: (n,) float64.
-        inside: (n,) float64 number of voxel faces, out of ``count``, that lie inside a supervoxel which a block face
-            cut in two (see :mod:`bigseg.kernels.faces`).
+        outside: (n,) float64 sum of the boundary map, 0 … 255 on each voxel face in contact, without the contacts
+            inside a supervoxel that a block face cut in two (see :mod:`bigseg.kernels.faces`). A whole number of
+            halves, so that sums are exact in any order.
     """
 
     u: np.ndarray
@@ -33,7 +34,7 @@ class EdgeTable:
     m2: np.ndarray
     minimum: np.ndarray
     maximum: np.ndarray
-    inside: np.ndarray
+    outside: np.ndarray
 
     def __len__(self) -> int:
         """Number of edges."""
@@ -41,8 +42,11 @@ class EdgeTable:
 
     @property
     def probability(self) -> np.ndarray:
-        """(n,) float64 boundary probability of each edge: the mean, with 0 for contacts inside a supervoxel."""
-        return np.asarray(self.mean * (1 - self.inside / self.count))
+        """(n,) float64 boundary probability of each edge: the mean, with 0 for contacts inside a supervoxel.
+
+        The probability of a merged edge is the mean over its parts, weighted with their counts.
+        """
+        return np.asarray(self.outside / (255 * self.count))
 
     def columns(self) -> dict[str, np.ndarray]:
         """The columns by name."""
@@ -73,9 +77,9 @@ def block_edges(
         number_of_threads=1,
     )
     real = edges[:, 0] != 0  # u < v, so the background can only be u
-    table = _table(edges[real], stats[real], 1 / 255)
-    u, v, inside = contacts_inside(labels, continues, inner_shape)
-    table.inside[_rows(table, u, v)] = inside
+    table = _table(edges[real], stats[real])
+    u, v, inside = contacts_inside(labels, boundary, continues, inner_shape)
+    table.outside[_rows(table, u, v)] -= inside
     return table
 
 
@@ -88,11 +92,11 @@ def merge_edges(parts: list[EdgeTable]) -> EdgeTable:
     parts = [part for part in parts if len(part)]
     if not parts:
         return empty_edges()
-    u, v, count, mean, m2, low, high, inside = (
+    u, v, count, mean, m2, low, high, outside = (
         np.concatenate(columns) for columns in zip(*(part.columns().values() for part in parts), strict=True)
     )
     order = np.lexsort((v, u))
-    u, v, count, mean, m2, low, high, inside = (column[order] for column in (u, v, count, mean, m2, low, high, inside))
+    u, v, count, mean, m2, low, high, outside = (column[order] for column in (u, v, count, mean, m2, low, high, inside))
     first = np.flatnonzero(np.r_[True, (u[1:] != u[:-1]) | (v[1:] != v[:-1])])
     total = np.add.reduceat(count, first)
     average = np.add.reduceat(count * mean, first) / total
@@ -106,7 +110,7 @@ def merge_edges(parts: list[EdgeTable]) -> EdgeTable:
         spread,
         np.minimum.reduceat(low, first),
         np.maximum.reduceat(high, first),
-        np.add.reduceat(inside, first),
+        np.add.reduceat(outside, first),
     )
 
 
@@ -130,17 +134,10 @@ def empty_edges() -> EdgeTable:
     return EdgeTable(ids, ids, *(numbers,) * 6)
 
 
-def _table(edges: np.ndarray, stats: np.ndarray, scale: float) -> EdgeTable:
-    return EdgeTable(
-        edges[:, 0],
-        edges[:, 1],
-        stats[:, 0],
-        stats[:, 1] * scale,
-        stats[:, 2] * scale**2,
-        stats[:, 3] * scale,
-        stats[:, 4] * scale,
-        np.zeros(len(edges)),
-    )
+def _table(edges: np.ndarray, stats: np.ndarray) -> EdgeTable:
+    count, mean, m2, low, high = stats.T
+    total = np.rint(2 * count * mean) / 2  # what it was before it became a mean
+    return EdgeTable(edges[:, 0], edges[:, 1], count, mean / 255, m2 / 255**2, low / 255, high / 255, total)
 
 
 def _rows(table: EdgeTable, u: np.ndarray, v: np.ndarray) -> np.ndarray:

@@ -95,9 +95,7 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
         header=header,
         grid=Grid(header.volume_shape, block_shape),
         chunk_shape=chunk_shape,
-        batches=number_of_batches(header.volume_shape)
-        if config.execution.batches == "auto"
-        else config.execution.batches,
+        batches=number_of_batches(header.volume_shape) if batches == "auto" else batches,
         times=times,
         voxel_size_um=header.voxel_size_um or (1.0, 1.0, 1.0),
         layout=layout,

@@ -42,11 +42,10 @@ _SCORES: dict[str, tuple[str, str, str]] = {
 class _SettingsDumper(yaml.SafeDumper):
     """Writes settings as people do: nested, but shapes and other lists on one line."""
 
-    def represent_list(self, data: list[Any]) -> yaml.Node:
-        return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
 
-
-_SettingsDumper.add_representer(list, _SettingsDumper.represent_list)
+_SettingsDumper.add_representer(
+    list, lambda dumper, values: dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
+)
 
 
 @dataclass(frozen=True)

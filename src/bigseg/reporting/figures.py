@@ -11,8 +11,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox, TransformedBbox
-from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
+from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar  # type: ignore[import-untyped]
 
 _PANEL_DPI = 100
 _INK = "#1f2933"
@@ -71,7 +72,7 @@ def overview_png(title: str, rows: Sequence[OverviewRow], pixel_um: float) -> by
     width = 4.2 if proportion <= 1.5 else 6.3 / proportion
     gap, header, left = 0.08, 0.68, 0.35 if any(row.title for row in rows) else 0.08  # inches
     size = (left + len(rows[0].columns) * (width + gap), header + len(rows) * (width * proportion + gap))
-    figure = Figure(figsize=size, dpi=160, layout="none")
+    figure = Figure(figsize=size, dpi=160)
     figure.text(left / size[0], 1 - 0.1 / size[1], title, ha="left", va="top", fontsize=12, color=_INK)
     for r, row in enumerate(rows):
         for c, (heading, planes) in enumerate(row.columns.items()):
@@ -138,7 +139,7 @@ def sizes_png(sizes: np.ndarray, at_edge: np.ndarray, unit: str) -> bytes:
     axes.axvline(median, color="#c2410c", linewidth=1.4, label=f"median of all: {median:.3g} {unit}")
     if _ratio(sizes) > _LOG_FROM:
         axes.set_xscale("log")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, fontsize=9)
     return _png(figure, dpi=160)
 

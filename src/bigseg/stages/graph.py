@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class GraphBlocks(Step):
     """The part of the region adjacency graph that a block owns."""
 
-    stage, step, version = "graph", "blocks", 1
+    stage, step, version = "graph", "blocks", 2
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class PartitionRoot(WholeStep):
     """Solve the graph of a time point at once."""
 
-    stage, step, version = "partition", "root", 1
+    stage, step, version = "partition", "root", 2
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:

@@ -32,11 +32,9 @@ def upstream_markers(step: Step, pieces: Iterable[int], batches: int, *, keys_on
             if need.in_key or not keys_only:
                 wanted.setdefault((need.step, need.total, need_time(step, need)), set()).update(need.pieces)
     found = []
-    for (name, total, time), numbers in wanted.items():
-        kind = find_step(name)
+    for (needed, total, time), numbers in wanted.items():
+        kind = find_step(needed)
         cut = make_batches(total, batches)
-        units = (
-            [f"{kind.step}-{batch_name(cut[i])}" for i in batches_of(numbers, cut)] if kind.in_batches else [kind.step]
-        )
-        found += [step.layout.marker(kind.stage, time, unit) for unit in units]
+        names = [batch_name(cut[i]) for i in batches_of(numbers, cut)] if kind.in_batches else [None]
+        found += [step.layout.marker(kind.stage, time, kind.unit(name)) for name in names]
     return found
