@@ -30,10 +30,12 @@ def mean_pool(image: np.ndarray, factor: Triple) -> np.ndarray:
 
 
 def mode_pool(labels: np.ndarray, factor: Triple) -> np.ndarray:
-    """The most frequent label of each cell of ``factor`` voxels; of equally frequent ones the smallest.
+    """The most frequent label of each cell of ``factor`` voxels, 1 or 2 per axis; of equally frequent ones the smallest.
 
     No label appears that was not there before. Cells cut by the edge use what they have.
     """
+    if max(factor) > 2:
+        raise ValueError(f"factor {factor}: votes in cut cells are right for 1 and 2 only")
     if factor == (1, 1, 1):
         return labels.copy()
     padded = np.pad(

@@ -10,6 +10,9 @@ Triple = tuple[float, float, float]
 _TRUNCATE = 4.0
 """Gaussian windows end at this many standard deviations."""
 
+_NO_SMOOTHING = 1e-3
+"""A standard deviation so small that the neighbours' weights are 0; the library wants it to be positive."""
+
 
 def smoothing_halo(sigma: Triple) -> tuple[int, int, int]:
     """Voxels (z, y, x) beyond a box that :func:`smooth` looks at."""
@@ -20,7 +23,7 @@ def smoothing_halo(sigma: Triple) -> tuple[int, int, int]:
 def smooth(image: np.ndarray, sigma: Triple) -> np.ndarray:
     """Gaussian smoothing of a (z, y, x) image with a standard deviation in voxels per axis; float32.
 
-    An axis of one voxel is left alone.
+    The image is mirrored at its edges. An axis of one voxel, or with a standard deviation of 0, is left alone.
     """
     values = np.ascontiguousarray(image, np.float32)
     used = [axis for axis in range(3) if values.shape[axis] > 1 and sigma[axis] > 0]
@@ -28,7 +31,7 @@ def smooth(image: np.ndarray, sigma: Triple) -> np.ndarray:
         return values
     thin = [axis for axis in range(3) if values.shape[axis] == 1]
     squeezed = values.squeeze(axis=tuple(thin)) if len(thin) == 1 else values
-    per_axis = [sigma[axis] for axis in range(3) if not (len(thin) == 1 and axis in thin)]
+    per_axis = [max(sigma[axis], _NO_SMOOTHING) for axis in range(3) if not (len(thin) == 1 and axis in thin)]
     return np.asarray(bic.filters.gaussian_smoothing(squeezed, per_axis, window_size=_TRUNCATE), np.float32).reshape(
         values.shape
     )

@@ -96,7 +96,9 @@ def merge_edges(parts: list[EdgeTable]) -> EdgeTable:
         np.concatenate(columns) for columns in zip(*(part.columns().values() for part in parts), strict=True)
     )
     order = np.lexsort((v, u))
-    u, v, count, mean, m2, low, high, outside = (column[order] for column in (u, v, count, mean, m2, low, high, inside))
+    u, v, count, mean, m2, low, high, outside = (
+        column[order] for column in (u, v, count, mean, m2, low, high, outside)
+    )
     first = np.flatnonzero(np.r_[True, (u[1:] != u[:-1]) | (v[1:] != v[:-1])])
     total = np.add.reduceat(count, first)
     average = np.add.reduceat(count * mean, first) / total

@@ -7,20 +7,21 @@ from math import prod
 from bigseg.planning.sample import SamplePlan
 from bigseg.stages.step import Step
 
-_BASE_MB = 400
-"""The interpreter with its libraries."""
+_BASE_MB = 250
+"""The interpreter with its libraries takes about 140 MB."""
 
 _BYTES_PER_VOXEL = {
-    "ingest": 16,
-    "predict": 24,
-    "supervoxels": 48,
+    "ingest": 24,
+    "predict": 30,
+    "supervoxels": 36,
     "graph": 48,
-    "segment": 40,
-    "pyramid": 80,
-    "measure": 80,
+    "segment": 48,
+    "pyramid": 220,
+    "measure": 56,
     "evaluate": 64,
 }
-"""Peak bytes per voxel of a block with its halo, measured by ``make bench-memory`` and rounded up."""
+"""Peak bytes per voxel of a block with its halo, measured by ``make bench-memory`` and rounded up. A block of the
+pyramid is made from up to eight blocks of the level before."""
 
 _BYTES_PER_SUPERVOXEL = 4000
 _VOXELS_PER_SUPERVOXEL = 500

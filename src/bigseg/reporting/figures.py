@@ -236,7 +236,7 @@ def _draw_scale_bar(axes: Axes, place: tuple[int, int, int, int], pixel_um: floa
         label_top=True,
         size_vertical=columns / 130,
         fontproperties=FontProperties(size=font_size),
-        bbox_to_anchor=TransformedBbox(Bbox([[left, top + rows], [left + columns, top]]), axes.transData),
+        bbox_to_anchor=TransformedBbox(Bbox.from_bounds(left, top, columns, rows), axes.transData),
     )
     bar.patch.set(**_SHADE)
     axes.add_artist(bar)

@@ -103,7 +103,8 @@ def outlines(labels: np.ndarray) -> np.ndarray:
     edge[1:] |= down
     edge[:, :-1] |= across
     edge[:, 1:] |= across
-    return edge & (labels != 0)
+    edge &= labels != 0
+    return edge
 
 
 def colour_over(picture: np.ndarray, labels: np.ndarray, palette: Palette, opacity: float = 0.5) -> np.ndarray:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bigseg.resume.ledger import Record
     from bigseg.volumes.store import VolumeArray
 
-VERSION = 2
+VERSION = 1
 
 
 class SegmentObjects(WholeStep):

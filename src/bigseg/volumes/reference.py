@@ -58,7 +58,8 @@ def v3_header(v2: dict[str, Any], level: OmeZarrLevel) -> dict[str, Any]:
     names = {"u": "uint", "i": "int", "f": "float"}
     compressor = v2.get("compressor")
     describable = (
-        kind[1:2] in names
+        isinstance(kind, str)  # a structured type is a list
+        and kind[1:2] in names
         and v2.get("order") == "C"
         and not v2.get("filters")
         and (compressor is None or compressor["id"] in _COMPRESSORS)

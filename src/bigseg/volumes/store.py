@@ -62,7 +62,7 @@ class VolumeArray:
         self.axes = axes
         try:
             self.array = zarr.open_array(str(path), mode="r+")
-        except (OSError, ValueError, KeyError, zarr.errors.BaseZarrError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, zarr.errors.BaseZarrError) as error:
             raise UserError(
                 f"{path}: is not a readable Zarr array ({error})",
                 "if it was damaged or moved, delete it together with the sample's work folder and run again",
@@ -126,11 +126,13 @@ def ensure_array(spec: ArraySpec) -> VolumeArray:
     array with fewer time points grows and keeps its data, so that a job needs to know its own time point only.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder cannot be written, or the array that is there is damaged.
     """
     with _locked(spec.lock):
+        if spec.path.is_symlink():
+            spec.path.unlink()  # a link to the user's own array, from when the image was referenced
         if (spec.path / "zarr.json").exists():
-            found = zarr.open_array(str(spec.path), mode="r+")
+            found = VolumeArray(spec.path, spec.axes).array
             same = (
                 found.dtype == np.dtype(spec.dtype)
                 and found.shape[1:] == spec.shape[1:]
@@ -141,7 +143,8 @@ def ensure_array(spec: ArraySpec) -> VolumeArray:
                 _set_shape(spec.path / "zarr.json", spec.shape)
             if same:
                 return VolumeArray(spec.path, spec.axes)
-            shutil.rmtree(spec.path)
+        if spec.path.exists():
+            shutil.rmtree(spec.path)  # also what a kill in the middle of this left without metadata
         zarr.create_array(
             str(spec.path),
             shape=spec.shape,
