@@ -8,6 +8,9 @@ import numpy as np
 
 Triple = tuple[int, int, int]
 
+_SLAB = 8
+"""Planes of the result that are voted on together."""
+
 
 def coarser_shape(shape: Triple, factor: Triple) -> Triple:
     """Shape of a (z, y, x) array after division by ``factor``, rounded up."""
@@ -38,9 +41,17 @@ def mode_pool(labels: np.ndarray, factor: Triple) -> np.ndarray:
         raise ValueError(f"factor {factor}: votes in cut cells are right for 1 and 2 only")
     if factor == (1, 1, 1):
         return labels.copy()
-    padded = np.pad(
-        labels, [(0, -n % f) for n, f in zip(labels.shape, factor, strict=True)], mode="edge"
-    )  # repeating edge voxels scales all votes of a cut cell alike
+    result = np.empty(coarser_shape(labels.shape, factor), labels.dtype)
+    # The votes take eight times the result's memory, so they are counted in slabs.
+    for z in range(0, len(result), _SLAB):
+        result[z : z + _SLAB] = _vote(labels[z * factor[0] : (z + _SLAB) * factor[0]], factor)
+    return result
+
+
+def _vote(labels: np.ndarray, factor: Triple) -> np.ndarray:
+    # Repeating the voxels at the edge scales all votes of a cut cell alike.
+    missing = [(0, -n % f) for n, f in zip(labels.shape, factor, strict=True)]
+    padded = np.pad(labels, missing, mode="edge")
     votes = np.stack(
         [
             padded[tuple(slice(o, None, f) for o, f in zip(offset, factor, strict=True))]

@@ -11,7 +11,7 @@ def gasp(number_of_nodes: int, pairs: np.ndarray, weights: np.ndarray, sizes: np
 
     Args:
         number_of_nodes: nodes are 0 … n - 1.
-        pairs: (m, 2) uint64 edges, each once.
+        pairs: (m, 2) uint64 edges, smaller node first, ascending, each once.
         weights: (m,) float64 signed weights.
         sizes: (m,) float64 contact areas, which weight the mean linkage.
         linkage: mean, max, min, sum or abs_max.
@@ -28,7 +28,7 @@ def mutex_watershed(number_of_nodes: int, pairs: np.ndarray, weights: np.ndarray
 
     Args:
         number_of_nodes: nodes are 0 … n - 1.
-        pairs: (m, 2) uint64 edges, each once.
+        pairs: (m, 2) uint64 edges, smaller node first, ascending, each once.
         weights: (m,) float64 signed weights.
 
     Returns:
@@ -47,7 +47,7 @@ def multicut(number_of_nodes: int, pairs: np.ndarray, costs: np.ndarray) -> np.n
 
     Args:
         number_of_nodes: nodes are 0 … n - 1.
-        pairs: (m, 2) uint64 edges, each once.
+        pairs: (m, 2) uint64 edges, smaller node first, ascending, each once.
         costs: (m,) float64; cutting an edge costs this much, so positive costs join.
 
     Returns:

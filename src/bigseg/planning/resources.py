@@ -16,7 +16,7 @@ _BYTES_PER_VOXEL = {
     "supervoxels": 36,
     "graph": 48,
     "segment": 48,
-    "pyramid": 220,
+    "pyramid": 120,
     "measure": 56,
     "evaluate": 64,
 }

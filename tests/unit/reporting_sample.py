@@ -1,0 +1,128 @@
+"""A finished sample on disk, as the stages before ``report`` leave it, made without running them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from bigseg.config import validate_config
+from bigseg.kernels.downsample import mean_pool, mode_pool
+from bigseg.kernels.objects import measure_block, merge_measurements, object_table
+from bigseg.layout import Layout
+from bigseg.planning.levels import pyramid_levels
+from bigseg.planning.sample import plan_sample
+from bigseg.resume.files import write_json
+from bigseg.resume.ledger import Ledger, Record
+from bigseg.stages.report import ReportPage
+from bigseg.volumes.image import coarse_image, stage_array
+from bigseg.volumes.tables import write_table
+
+SCORES = {
+    "voi_split": 0.25,
+    "voi_merge": 0.125,
+    "adapted_rand_error": 0.0625,
+    "ap50": 0.75,
+    "n_result": 7,
+    "n_truth": 8,
+}
+
+
+@dataclass
+class Sample:
+    """A finished sample."""
+
+    layout: Layout
+    parameters: dict[str, Any]
+
+    def step(self) -> ReportPage:
+        """The step under test."""
+        return ReportPage(self.parameters, self.layout, 0)
+
+    def page(self) -> str:
+        """The page as text."""
+        return (self.layout.result_folder / "report.html").read_text(encoding="utf-8")
+
+    def record(self, stage: str, time: int | None, unit: str, *records: Record) -> None:
+        """Append to a ledger."""
+        ledger = Ledger(self.layout.ledger(stage, time, unit))
+        for record in records:
+            ledger.append(record)
+        ledger.close()
+
+
+def cells(shape: tuple[int, int, int, int], size: tuple[int, int, int] = (4, 16, 16)) -> np.ndarray:
+    """Cuboid cells (t, z, y, x) uint64 that tile the volume, with ids like bigseg's."""
+    _, depth, height, width = shape
+    z, y, x = np.ogrid[:depth, :height, :width]
+    column, row, layer = x // size[2], y // size[1], z // size[0]
+    ids = (layer * 100 + row * 10 + column + 1).astype(np.uint64) + np.uint64(3 << 32)
+    return np.broadcast_to(ids, shape).copy()
+
+
+def finished_sample(
+    folder: Path,
+    labels: np.ndarray,
+    voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    *,
+    scored: bool = False,
+    boundary: bool = True,
+    **settings: dict[str, Any],
+) -> Sample:
+    """Write image, labels, boundary map, pyramid, table and, if asked for, truth and scores.
+
+    Args:
+        folder: an empty folder.
+        labels: (t, z, y, x) uint64.
+        voxel_size_um: (z, y, x).
+        scored: whether there is a truth, here the labels themselves.
+        boundary: whether the work folder still holds the boundary map.
+        settings: sections of the configuration.
+    """
+    raw = np.random.default_rng(0).integers(0, 255, labels.shape, np.uint8)
+    source = folder / "cells & more.h5"
+    with h5py.File(source, "w") as file:
+        file["raw"], file["truth"] = raw, labels
+    place = {"path": str(source), "axes": "tzyx", "voxel_size_um": list(voxel_size_um)}
+    sample: dict[str, Any] = {"input": {**place, "key": "raw"}}
+    if scored:
+        sample["truth"] = {**place, "key": "truth"}
+    folders = {"results": str(folder / "results"), "work": str(folder / "work")}
+    config = validate_config({"samples": {"cells": sample}, **folders, **settings}, "config.yaml")
+    plan = plan_sample(config, "cells")
+    made = Sample(plan.layout, json.loads(json.dumps(ReportPage.resolve(config, plan))))
+
+    parts = []
+    for time, volume in enumerate(labels):
+        image, coarse = raw[time], volume
+        for number, level in enumerate(pyramid_levels(volume.shape, voxel_size_um, config.pyramid.smallest)):
+            if number:
+                image, coarse = mean_pool(image, level.factor), mode_pool(coarse, level.factor)
+            _write(made.layout, number, time, image, coarse)
+        if boundary:
+            _store(made.layout.boundary_map, time, raw[time], "uint8")
+        sums = merge_measurements([measure_block(volume, raw[time], (0, 0, 0))])
+        parts.append(object_table(sums, time, volume.shape, voxel_size_um))
+    table = pd.concat(parts, ignore_index=True)
+    columns = {str(name): column.to_numpy() for name, column in table.items()}
+    write_table(made.layout.result_folder / "objects.parquet", columns)
+    if scored:
+        write_json(made.layout.result_folder / "scores.json", SCORES)
+    return made
+
+
+def _write(layout: Layout, level: int, time: int, image: np.ndarray, labels: np.ndarray) -> None:
+    shapes = {key: labels.shape for key in ("shape", "block_shape", "chunk_shape")}
+    store = coarse_image(layout.image(level), {**shapes, "channels": 1, "dtype": "uint8"}, time)
+    store.array[time, 0] = image
+    _store(layout.labels(level), time, labels, "uint64")
+
+
+def _store(path: Path, time: int, volume: np.ndarray, dtype: str) -> None:
+    shapes = {key: volume.shape for key in ("shape", "block_shape", "chunk_shape")}
+    stage_array(path, shapes, time, dtype).array[time] = volume
