@@ -10,17 +10,17 @@ from typing import Any
 import h5py
 import numpy as np
 import pandas as pd
+import zarr
 
 from bigseg.config import validate_config
 from bigseg.kernels.downsample import mean_pool, mode_pool
 from bigseg.kernels.objects import measure_block, merge_measurements, object_table
 from bigseg.layout import Layout
-from bigseg.planning.levels import pyramid_levels
+from bigseg.geometry.levels import pyramid_levels
 from bigseg.planning.sample import plan_sample
 from bigseg.resume.files import write_json
 from bigseg.resume.ledger import Ledger, Record
 from bigseg.stages.report import ReportPage
-from bigseg.volumes.image import coarse_image, stage_array
 from bigseg.volumes.tables import write_table
 
 SCORES = {
@@ -97,17 +97,19 @@ def finished_sample(
     plan = plan_sample(config, "cells")
     made = Sample(plan.layout, json.loads(json.dumps(ReportPage.resolve(config, plan))))
 
-    parts = []
-    for time, volume in enumerate(labels):
-        image, coarse = raw[time], volume
-        for number, level in enumerate(pyramid_levels(volume.shape, voxel_size_um, config.pyramid.smallest)):
-            if number:
-                image, coarse = mean_pool(image, level.factor), mode_pool(coarse, level.factor)
-            _write(made.layout, number, time, image, coarse)
-        if boundary:
-            _store(made.layout.boundary_map, time, raw[time], "uint8")
-        sums = merge_measurements([measure_block(volume, raw[time], (0, 0, 0))])
-        parts.append(object_table(sums, time, volume.shape, voxel_size_um))
+    image, coarse = list(raw), list(labels)
+    for number, level in enumerate(pyramid_levels(labels.shape[1:], voxel_size_um, config.pyramid.smallest)):
+        if number:
+            image = [mean_pool(volume, level.factor) for volume in image]
+            coarse = [mode_pool(volume, level.factor) for volume in coarse]
+        _write(made.layout.image(number), [volume[None] for volume in image])
+        _write(made.layout.labels(number), coarse)
+    if boundary:
+        _write(made.layout.boundary_map, list(raw))
+    parts = [
+        object_table(merge_measurements([measure_block(volume, seen, (0, 0, 0))]), time, volume.shape, voxel_size_um)
+        for time, (volume, seen) in enumerate(zip(labels, raw, strict=True))
+    ]
     table = pd.concat(parts, ignore_index=True)
     columns = {str(name): column.to_numpy() for name, column in table.items()}
     write_table(made.layout.result_folder / "objects.parquet", columns)
@@ -116,13 +118,7 @@ def finished_sample(
     return made
 
 
-def _write(layout: Layout, level: int, time: int, image: np.ndarray, labels: np.ndarray) -> None:
-    shapes = {key: labels.shape for key in ("shape", "block_shape", "chunk_shape")}
-    store = coarse_image(layout.image(level), {**shapes, "channels": 1, "dtype": "uint8"}, time)
-    store.array[time, 0] = image
-    _store(layout.labels(level), time, labels, "uint64")
-
-
-def _store(path: Path, time: int, volume: np.ndarray, dtype: str) -> None:
-    shapes = {key: volume.shape for key in ("shape", "block_shape", "chunk_shape")}
-    stage_array(path, shapes, time, dtype).array[time] = volume
+def _write(path: Path, volumes: list[np.ndarray]) -> None:
+    """An array of the stacked volumes of all time points."""
+    stacked = np.stack(volumes)
+    zarr.create_array(str(path), shape=stacked.shape, dtype=stacked.dtype, chunks=stacked.shape)[:] = stacked

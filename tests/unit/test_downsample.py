@@ -68,7 +68,7 @@ def test_mean_is_numpys(dtype, shape, factor, seed):
     for position, cell in cells(image, factor):
         mean = cell.astype(np.float64).mean()
         if kind.kind == "f":
-            assert pooled[position] == pytest.approx(mean, rel=4 * np.finfo(kind).eps, abs=4 * np.finfo(kind).eps)
+            assert float(pooled[position]) == pytest.approx(mean, abs=8 * np.finfo(kind).eps)
         else:  # exactly between two integers, either is right where thirds are summed
             assert abs(int(pooled[position]) - mean) <= 0.5 + 1e-4 * (3 in factor)
 
@@ -77,8 +77,9 @@ def test_mean_is_numpys(dtype, shape, factor, seed):
 @settings(max_examples=20, deadline=None)
 def test_mean_of_halved_16_bit_images_is_exact(seed):
     image = np.random.default_rng(seed).integers(0, 2**16, (5, 6, 7)).astype(np.uint16)
+    pooled = mean_pool(image, (2, 2, 2))
     for position, cell in cells(image, (2, 2, 2)):
-        assert mean_pool(image, (2, 2, 2))[position] == np.rint(cell.mean())
+        assert pooled[position] == np.rint(cell.mean())
 
 
 @given(grids(), FACTORS, st.integers(0, 2**32))

@@ -65,3 +65,9 @@ class Grid:
 def supervoxel_id_range(block: int) -> tuple[int, int]:
     """First and one past the last id that supervoxels of a block can have."""
     return block << LOCAL_ID_BITS, (block + 1) << LOCAL_ID_BITS
+
+
+def shard_shape(volume: Triple, block: Triple, chunk: Triple) -> Triple:
+    """Shape of a Zarr shard: the block, rounded up to whole chunks along axes that are a single block."""
+    z, y, x = (b if b < n else -(-n // c) * c for n, b, c in zip(volume, block, chunk, strict=True))
+    return (z, y, x)

@@ -33,7 +33,7 @@ def mean_pool(image: np.ndarray, factor: Triple) -> np.ndarray:
 
 
 def mode_pool(labels: np.ndarray, factor: Triple) -> np.ndarray:
-    """The most frequent label of each cell of ``factor`` voxels, 1 or 2 per axis; of equally frequent ones the smallest.
+    """The most frequent label of each cell of ``factor`` (1 or 2) voxels; of equally frequent ones the smallest.
 
     No label appears that was not there before. Cells cut by the edge use what they have.
     """

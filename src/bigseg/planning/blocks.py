@@ -45,11 +45,6 @@ def choose_shapes(sample: str, volume: Triple, blocks: Blocks) -> tuple[Triple, 
     return block, _triple([c or 1 for c in chunk])
 
 
-def shard_shape(volume: Triple, block: Triple, chunk: Triple) -> Triple:
-    """Shape of a Zarr shard: the block, rounded up to whole chunks along axes that are a single block."""
-    return _triple([b if b < n else -(-n // c) * c for n, b, c in zip(volume, block, chunk, strict=True)])
-
-
 def number_of_batches(volume: Triple) -> int:
     """Jobs per stage: enough work in each to outweigh its start, and no more than a planner handles with ease."""
     return min(_MOST_BATCHES, -(-prod(volume) // _VOXELS_PER_BATCH))

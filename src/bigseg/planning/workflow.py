@@ -11,7 +11,7 @@ from typing import Any
 from bigseg.config import Config, validate_config
 from bigseg.config.samples import Input
 from bigseg.geometry.batches import batch_name, make_batches, parse_batch
-from bigseg.planning.levels import pyramid_levels
+from bigseg.geometry.levels import pyramid_levels
 from bigseg.planning.resources import memory_mb, runtime_minutes
 from bigseg.planning.sample import SamplePlan, plan_sample
 from bigseg.stages import STEPS, find_step

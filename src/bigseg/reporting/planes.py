@@ -15,8 +15,8 @@ import numpy as np
 
 from bigseg.config.samples import Input
 from bigseg.geometry.box import Box, Triple
+from bigseg.geometry.levels import Level, pyramid_levels
 from bigseg.layout import Layout
-from bigseg.planning.levels import Level, pyramid_levels
 from bigseg.stages.step import Parameters, triple
 from bigseg.volumes.image import open_image
 from bigseg.volumes.source import open_source

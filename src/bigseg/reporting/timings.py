@@ -13,8 +13,8 @@ from functools import cached_property
 from math import prod
 
 from bigseg.geometry.grid import Grid
+from bigseg.geometry.levels import pyramid_levels
 from bigseg.layout import Layout
-from bigseg.planning.levels import pyramid_levels
 from bigseg.resume.ledger import Record, youngest
 from bigseg.stages import STEPS
 from bigseg.stages.step import Parameters, triple

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bigseg.geometry.box import Box, Triple
-from bigseg.planning.levels import pyramid_levels
+from bigseg.geometry.levels import pyramid_levels
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, image_parameters, storage_parameters, triple
 

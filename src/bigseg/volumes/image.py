@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from bigseg.config.samples import Input
+from bigseg.geometry.grid import shard_shape
 from bigseg.layout import Layout
-from bigseg.planning.blocks import shard_shape
 from bigseg.resume.files import write_json
 from bigseg.volumes.source import Source, open_source
 from bigseg.volumes.store import ArraySpec, VolumeArray, ensure_array
