@@ -68,7 +68,7 @@ def test_mean_is_numpys(dtype, shape, factor, seed):
     for position, cell in cells(image, factor):
         mean = cell.astype(np.float64).mean()
         if kind.kind == "f":
-            assert float(pooled[position]) == pytest.approx(mean, abs=8 * np.finfo(kind).eps)
+            assert float(pooled[position]) == pytest.approx(mean, abs=8 * float(np.finfo(kind).eps))
         else:  # exactly between two integers, either is right where thirds are summed
             assert abs(int(pooled[position]) - mean) <= 0.5 + 1e-4 * (3 in factor)
 
