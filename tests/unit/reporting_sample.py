@@ -13,10 +13,10 @@ import pandas as pd
 import zarr
 
 from bigseg.config import validate_config
+from bigseg.geometry.levels import pyramid_levels
 from bigseg.kernels.downsample import mean_pool, mode_pool
 from bigseg.kernels.objects import measure_block, merge_measurements, object_table
 from bigseg.layout import Layout
-from bigseg.geometry.levels import pyramid_levels
 from bigseg.planning.sample import plan_sample
 from bigseg.resume.files import write_json
 from bigseg.resume.ledger import Ledger, Record

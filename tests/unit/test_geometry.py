@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 from bigseg.errors import UserError
 from bigseg.geometry.batches import batch_name, batches_of, make_batches, parse_batch
 from bigseg.geometry.box import Box
-from bigseg.geometry.grid import Grid, supervoxel_id_range
+from bigseg.geometry.grid import Grid, shard_shape, supervoxel_id_range
+from bigseg.geometry.levels import pyramid_levels
 
 TRIPLES = st.tuples(*[st.integers(0, 6)] * 3)
 
@@ -100,6 +103,34 @@ def test_ids_of_blocks_are_disjoint_and_fit_uint64(block):
     assert past - first == 2**32
     assert past == supervoxel_id_range(block + 1)[0]
     assert past <= 2**64
+
+
+@given(grids(), st.tuples(*[st.integers(1, 3)] * 3))
+def test_a_shard_is_a_block_of_whole_chunks_and_covers_single_blocks(grid, chunk):
+    block = tuple(b if b == n else b * c for b, n, c in zip(grid.block_shape, grid.shape, chunk, strict=True))
+    for s, n, b, c in zip(shard_shape(grid.shape, block, chunk), grid.shape, block, chunk, strict=True):
+        assert s % c == 0
+        assert s == b if b < n else n <= s < n + c
+
+
+@given(
+    st.tuples(*[st.integers(1, 3000)] * 3),
+    st.tuples(*[st.sampled_from([0.1, 0.25, 0.3, 1.0, 5.0])] * 3),
+    st.integers(1, 400),
+)
+def test_levels_halve_towards_cubes_until_they_are_small(volume, voxel_size, smallest):
+    levels = pyramid_levels(volume, voxel_size, smallest)
+    assert (levels[0].shape, levels[0].factor, levels[0].scale) == (volume, (1, 1, 1), (1, 1, 1))
+    assert max(levels[-1].shape) <= smallest or len(levels) == 1
+    for finer, level in itertools.pairwise(levels):
+        assert max(finer.shape) > smallest
+        spacing = [s * k for s, k in zip(voxel_size, finer.scale, strict=True)]
+        used = [s for s, n in zip(spacing, finer.shape, strict=True) if n > 1]
+        for axis in range(3):
+            assert level.shape[axis] == -(-finer.shape[axis] // level.factor[axis])
+            assert level.scale[axis] == finer.scale[axis] * level.factor[axis]
+            halved = finer.shape[axis] > 1 and spacing[axis] < 1.5 * min(used)
+            assert level.factor[axis] == (2 if halved else 1)
 
 
 @given(st.integers(1, 500), st.integers(1, 600))

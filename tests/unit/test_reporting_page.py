@@ -18,7 +18,7 @@ from bigseg.config import validate_config
 from bigseg.errors import UserError
 from bigseg.reporting import figures
 from bigseg.resume.ledger import Record
-from bigseg.stages.report import FILES, ReportPage
+from bigseg.stages.report import ReportPage
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -216,7 +216,7 @@ class TestStep:
         step = finished_sample(tmp_path, cells((1, 1, 32, 32))).step()
         assert step.process(0) == step.process(0)
 
-    @pytest.mark.parametrize("name", FILES)
+    @pytest.mark.parametrize("name", ReportPage.files)
     def test_a_missing_file_is_written_again(self, tmp_path, name):
         sample = finished_sample(tmp_path, cells((1, 1, 32, 32)))
         step = sample.step()

@@ -27,6 +27,7 @@ rule evaluate_scores:
         markers=upstream("evaluate.scores"),
     output:
         marker=f"{WORK}/{{sample}}/status/evaluate/all/scores.json",
+        scores=f"{JOBS.config.results}/{{sample}}/scores.json",
     log:
         f"{WORK}/{{sample}}/logs/evaluate/all/scores.log",
     benchmark:

@@ -26,6 +26,7 @@ rule measure_table:
         markers=upstream("measure.table"),
     output:
         marker=f"{WORK}/{{sample}}/status/measure/all/table.json",
+        table=f"{JOBS.config.results}/{{sample}}/objects.parquet",
     log:
         f"{WORK}/{{sample}}/logs/measure/all/table.log",
     benchmark:

@@ -23,6 +23,9 @@ _BYTES_PER_VOXEL = {
 """Peak bytes per voxel of a block with its halo, measured by ``make bench-memory`` and rounded up. A block of the
 pyramid is made from up to eight blocks of the level before."""
 
+_REPORT_BYTES = 400_000_000
+"""Pictures have a fixed size, whatever that of the volume."""
+
 _BYTES_PER_SUPERVOXEL = 4000
 _VOXELS_PER_SUPERVOXEL = 500
 _VOXELS_PER_MINUTE = 30_000_000
@@ -35,6 +38,8 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
         halo = step.parameters.get("halo", (0, 0, 0))
         outer = prod(min(n, b + 2 * h) for n, b, h in zip(plan.grid.shape, plan.grid.block_shape, halo, strict=True))
         need = _BYTES_PER_VOXEL[step.stage] * outer * threads
+    elif step.stage == "report":
+        need = _REPORT_BYTES
     else:
         need = prod(plan.grid.shape) // _VOXELS_PER_SUPERVOXEL * _BYTES_PER_SUPERVOXEL
     return int((_BASE_MB + need // 1_000_000) << (attempt - 1))

@@ -11,10 +11,9 @@ from typing import Any
 from bigseg.config import Config, validate_config
 from bigseg.config.samples import Input
 from bigseg.geometry.batches import batch_name, make_batches, parse_batch
-from bigseg.geometry.levels import pyramid_levels
 from bigseg.planning.resources import memory_mb, runtime_minutes
 from bigseg.planning.sample import SamplePlan, plan_sample
-from bigseg.stages import STEPS, find_step
+from bigseg.stages import find_step, steps_of
 from bigseg.stages.step import Step
 from bigseg.stages.upstream import upstream_markers
 from bigseg.volumes.signature import source_files
@@ -40,19 +39,18 @@ class Workflow:
 
     def steps(self, sample: str) -> list[str]:
         """The steps that a sample needs, in order."""
-        plan = self.plans[sample]
-        levels = pyramid_levels(plan.grid.shape, plan.voxel_size_um, self.config.pyramid.smallest)
-        names = []
-        for name in STEPS:
-            if name == "pyramid.metadata":
-                names += [f"pyramid.{kind}{n}" for n in range(1, len(levels)) for kind in ("image", "labels")]
-            if not name.startswith("evaluate.") or plan.sample.truth is not None:
-                names.append(name)
-        return names
+        return steps_of(self.config, self.plans[sample])
 
     def targets(self) -> list[str]:
-        """Markers of the last steps of every sample."""
-        return [marker for sample in self.plans for marker in self._last_markers(sample)]
+        """What the workflow is run for: markers of the last steps of every sample, and its result files."""
+        found = []
+        for sample, plan in self.plans.items():
+            for name in self.steps(sample):
+                kind = find_step(name)
+                if not kind.per_time:
+                    found.append(self.marker(name, sample, None, None))
+                    found += [str(plan.layout.result_folder / file) for file in kind.files]
+        return found
 
     def jobs(self) -> Iterator[tuple[str, str, int | None, str | None]]:
         """Every job as (step, sample, time point, batch)."""
@@ -104,6 +102,3 @@ class Workflow:
         if not step.in_batches:
             return [None]
         return [batch_name(batch) for batch in make_batches(step.number_of_pieces, self.plans[sample].batches)]
-
-    def _last_markers(self, sample: str) -> list[str]:
-        return [self.marker(name, sample, None, None) for name in self.steps(sample) if not find_step(name).per_time]

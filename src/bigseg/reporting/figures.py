@@ -21,6 +21,7 @@ _SHADE = {"facecolor": "black", "alpha": 0.5, "linewidth": 0}
 """Behind white letters, which must be readable on any picture."""
 _NARROW = 50
 """Planes of fewer pixels across have no room for letters."""
+_ROOM_FOR_BAR = 80
 _LOG_FROM = 30
 """Sizes that differ by more than this factor are counted in bins of equal ratio."""
 _GAP = 8
@@ -59,7 +60,7 @@ def panel_png(picture: np.ndarray, pixel_um: float, *, bar: bool) -> bytes:
     figure = Figure(figsize=(columns / _PANEL_DPI, rows / _PANEL_DPI), dpi=_PANEL_DPI)
     axes = figure.add_axes((0, 0, 1, 1))
     _show(axes, picture)
-    if bar and rows >= 80:
+    if bar and min(rows, columns) >= _ROOM_FOR_BAR:
         _draw_scale_bar(axes, (0, 0, columns, rows), pixel_um, font_size=max(9.0, columns / 45))
     return _png(figure, dpi=_PANEL_DPI)
 

@@ -23,7 +23,9 @@ from bigseg.volumes.source import open_source
 from bigseg.volumes.store import VolumeArray
 
 LONGEST_PLANE = 1024
-"""A plane with a longer side, in voxels, is read from a coarser level of the pyramid; no picture is larger."""
+"""A plane with a longer side, in voxels, is read from a coarser level of the pyramid."""
+_LONGEST_PICTURE = 768
+"""Pixels of the longest axis in the pictures of a large volume; noisy pictures of this size take 1 MB each."""
 _SHORTEST_PICTURE = 640
 """Small volumes are enlarged to this many pixels, so that outlines stay thin."""
 _THINNEST_PICTURE = 12
@@ -98,7 +100,7 @@ class Canvas:
         counted = [axis for axis in range(3) if self.shape[axis] > 1] or [1, 2]
         longest = max(self.extent_um[axis] for axis in counted)
         voxels = longest / min(self.voxel_size_um[axis] for axis in counted)
-        return longest / min(LONGEST_PLANE, max(_SHORTEST_PICTURE, voxels))
+        return longest / min(_LONGEST_PICTURE, max(_SHORTEST_PICTURE, voxels))
 
     def pixels(self, axis: int) -> int:
         """Length of an axis in pixels."""

@@ -7,16 +7,12 @@ blocks, which no step has any more, do not count.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
-from bigseg.geometry.grid import Grid
-from bigseg.geometry.levels import pyramid_levels
 from bigseg.layout import Layout
 from bigseg.resume.ledger import Record, youngest
-from bigseg.stages import STEPS
 from bigseg.stages.step import Parameters, triple
 
 _LEDGER = re.compile(r"(?P<step>.+?)(-\d+-\d+)?\.jsonl")
@@ -62,10 +58,8 @@ class Timings:
         """``parameters`` are those of step ``report.page``."""
         self._layout = layout
         self._times: list[int] = parameters["times"]
-        self._grid = Grid(triple(parameters["shape"]), triple(parameters["block_shape"]))
-        z, y, x = parameters["voxel_size_um"]
-        smallest = parameters["settings"]["pyramid"]["smallest"]
-        self._levels = pyramid_levels(self._grid.shape, (z, y, x), smallest)
+        self._volume = triple(parameters["shape"])
+        self._pieces_of_steps: dict[str, int] = parameters["steps"]
 
     def stages(self) -> list[StageTime]:
         """The stages that have run, in the order of the workflow."""
@@ -75,7 +69,7 @@ class Timings:
             stage = name.partition(".")[0]
             seconds[stage] = seconds.get(stage, 0.0) + sum(record.seconds for record in records.values())
             pieces[stage] = pieces.get(stage, 0) + len(records)
-        voxels = prod(self._grid.shape) * len(self._times)
+        voxels = prod(self._volume) * len(self._times)
         return [StageTime(stage, pieces[stage], seconds[stage], voxels) for stage in seconds]
 
     def counts(self) -> list[Counts]:
@@ -99,7 +93,7 @@ class Timings:
     def _records(self) -> dict[tuple[str, int | None], dict[int, Record]]:
         """The youngest records of the pieces of each step and time point."""
         found: dict[tuple[str, int | None], dict[int, Record]] = {}
-        for name, count in self._pieces_of_steps():
+        for name, count in self._pieces_of_steps.items():
             stage, _, step = name.partition(".")
             for time in (*self._times, None):
                 folder = self._layout.ledger(stage, time, step).parent
@@ -112,14 +106,3 @@ class Timings:
                 if records:
                     found[name, time] = records
         return found
-
-    def _pieces_of_steps(self) -> Iterator[tuple[str, int]]:
-        """Every step before the report with its number of pieces per time point, in the order of the workflow."""
-        for name, step in STEPS.items():
-            if step.stage == "report":
-                continue
-            if name == "pyramid.metadata":
-                for number, level in enumerate(self._levels[1:], start=1):
-                    blocks = Grid(level.shape, self._grid.block_shape).number_of_blocks
-                    yield from ((f"pyramid.{kind}{number}", blocks) for kind in ("image", "labels"))
-            yield name, self._grid.number_of_blocks if step.in_batches else 1

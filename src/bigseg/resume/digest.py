@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def digest_arrays(*arrays: np.ndarray) -> str:
-    """128-bit fingerprint (hex) of the types, shapes and values of ``arrays``, independent of memory layout and byte order."""
+    """128-bit fingerprint (hex) of the types, shapes and values of ``arrays``, whatever their layout and byte order."""
     import numpy as np
 
     state = xxhash.xxh3_128()

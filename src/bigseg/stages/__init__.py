@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bigseg.errors import UserError
+from bigseg.geometry.levels import pyramid_levels
 from bigseg.stages.evaluate import EvaluateBlocks, EvaluateScores
 from bigseg.stages.graph import GraphBlocks
 from bigseg.stages.ingest import IngestBlocks, IngestStatistics
@@ -14,6 +17,10 @@ from bigseg.stages.report import ReportPage
 from bigseg.stages.segment import SegmentBlocks, SegmentObjects
 from bigseg.stages.step import Step
 from bigseg.stages.supervoxels import SupervoxelsBlocks
+
+if TYPE_CHECKING:
+    from bigseg.config import Config
+    from bigseg.planning.sample import SamplePlan
 
 STEPS: dict[str, type[Step]] = {
     f"{step.stage}.{step.step}": step
@@ -48,3 +55,15 @@ def find_step(name: str) -> type[Step]:
     if found is None:
         raise UserError(f"{name}: is no step", f"steps are {', '.join(STEPS)}, pyramid.image1, pyramid.labels1, …")
     return found
+
+
+def steps_of(config: Config, plan: SamplePlan) -> list[str]:
+    """The steps that a sample needs, in order, with the levels of its pyramid."""
+    levels = pyramid_levels(plan.grid.shape, plan.voxel_size_um, config.pyramid.smallest)
+    names: list[str] = []
+    for name in STEPS:
+        if name == "pyramid.metadata":
+            names += [f"pyramid.{kind}{n}" for n in range(1, len(levels)) for kind in ("image", "labels")]
+        if not name.startswith("evaluate.") or plan.sample.truth is not None:
+            names.append(name)
+    return names

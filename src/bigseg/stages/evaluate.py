@@ -76,6 +76,7 @@ class EvaluateScores(WholeStep):
     """Write ``scores.json``."""
 
     stage, step, version, per_time = "evaluate", "scores", VERSION, False
+    files = ("scores.json",)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:

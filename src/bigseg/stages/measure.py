@@ -57,6 +57,7 @@ class MeasureTable(WholeStep):
     """Write ``objects.parquet``, one row per object and time point."""
 
     stage, step, version, per_time = "measure", "table", VERSION, False
+    files = ("objects.parquet",)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -72,10 +73,6 @@ class MeasureTable(WholeStep):
         """All blocks of all time points."""
         blocks = self.parameters["blocks"]
         return [Need("measure.blocks", range(blocks), blocks, time=t) for t in self.parameters["times"]]
-
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether the table is still there."""
-        return (self.layout.result_folder / "objects.parquet").exists()
 
     def process(self, piece: int) -> Outcome:
         """Merge the tables of the blocks of each time point."""

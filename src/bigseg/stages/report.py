@@ -10,21 +10,22 @@ from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, grid_parame
 if TYPE_CHECKING:
     from bigseg.config import Config
     from bigseg.planning.sample import SamplePlan
-    from bigseg.resume.ledger import Record
-
-FILES = ("report.html", "overview.png", "sizes.png")
-"""What the step writes into the sample's result folder; the rule declares the same files."""
 
 
 class ReportPage(WholeStep):
     """Write the page and the pictures."""
 
     stage, step, version, per_time = "report", "page", 1, False
+    files = ("report.html", "overview.png", "sizes.png")
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
         """What is shown: the volume and the settings of all stages."""
+        from bigseg.stages import find_step, steps_of  # the list of steps includes this one
+
         settings = config.model_dump(exclude={"samples", "results", "work", "execution"})
+        before = [find_step(name) for name in steps_of(config, plan) if not name.startswith("report.")]
+        steps = [kind(kind.resolve(config, plan), plan.layout, 0) for kind in before]
         return {
             **grid_parameters(plan),
             **image_parameters(config, plan),
@@ -34,16 +35,13 @@ class ReportPage(WholeStep):
             "scored": plan.sample.truth is not None,
             "sample": plan.sample.model_dump(),
             "settings": settings,
+            "steps": {step.name: step.number_of_pieces for step in steps},
         }
 
     def needs(self, piece: int) -> list[Need]:
         """The finished labels, the table of objects and the scores."""
         needed = ["pyramid.metadata", "measure.table", *(["evaluate.scores"] if self.parameters["scored"] else [])]
         return [Need(step, [0]) for step in needed]
-
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether all files are still there; Snakemake removes them before every job that declares them."""
-        return all((self.layout.result_folder / name).exists() for name in FILES)
 
     def process(self, piece: int) -> Outcome:
         """Draw the pictures and write the page."""

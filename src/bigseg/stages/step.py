@@ -70,6 +70,8 @@ class Step(ABC):
     """To be raised with every change of the code that changes the output; a test holds digests of a small run."""
     per_time: ClassVar[bool] = True
     """False for a step that runs once over all time points."""
+    files: ClassVar[tuple[str, ...]] = ()
+    """Files in the sample's result folder that the step writes; its rule declares them beside the marker."""
     in_batches: ClassVar[bool] = True
     """False for a step of a single piece."""
 
@@ -133,6 +135,10 @@ class WholeStep(Step):
     """A step of a single piece: a whole time point, or the whole sample."""
 
     in_batches = False
+
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether the declared files are there: Snakemake removes them before it starts a job again."""
+        return all((self.layout.result_folder / file).exists() for file in self.files)
 
     @property
     def number_of_pieces(self) -> int:
