@@ -39,6 +39,7 @@ class Source(Step):
         self.failing: dict[int, Exception] = {}
         self.processed: list[int] = []
         self.delay = 0.0
+        self.dying = False
 
     @classmethod
     def resolve(cls, config, plan):
@@ -64,6 +65,8 @@ class Source(Step):
         content = self.content(piece)
         self.file(piece).parent.mkdir(parents=True, exist_ok=True)
         self.file(piece).write_text(content)
+        if self.dying:
+            raise SystemExit
         return Outcome(digest_json(content), {"length": len(content)})
 
     def content(self, piece):
@@ -300,6 +303,18 @@ def test_a_run_in_another_batch_is_known_and_the_youngest_record_counts(layout):
     assert step.file(0).read_text().startswith("1")
 
 
+@pytest.mark.xfail(reason="the ledger does not tell that the output was overwritten")
+def test_a_kill_between_output_and_record_does_not_bring_back_an_old_record(layout):
+    step, changed = Source({"value": 1}, layout), Source({"value": 2}, layout)
+    run(step)
+    changed.dying = True
+    with pytest.raises(SystemExit):
+        run(changed)
+    assert step.file(0).read_text().startswith("2")
+    run(step)  # the parameter is what it was
+    assert step.file(0).read_text().startswith("1")
+
+
 # --- signals --------------------------------------------------------------------------------------------------------
 
 SLOW = """
@@ -321,7 +336,14 @@ SLOW = """
 """
 
 
-def test_sigterm_stops_after_the_block_in_hand_and_a_later_run_goes_on(layout, tmp_path):
+@pytest.mark.parametrize(
+    "sent",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.xfail(reason="the pool works through the whole batch first")),
+    ],
+)
+def test_a_signal_stops_after_the_block_in_hand_and_a_later_run_goes_on(layout, tmp_path, sent):
     script = tmp_path / "slow.py"
     script.write_text(textwrap.dedent(SLOW).format(here=str(Path(__file__).parent), folder=str(tmp_path)))
     process = subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, text=True)
@@ -331,10 +353,10 @@ def test_sigterm_stops_after_the_block_in_hand_and_a_later_run_goes_on(layout, t
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(sent)
     _, told = process.communicate(timeout=60)
-    assert process.returncode not in (0, -signal.SIGTERM)
-    assert "stopped after 2 of 6 blocks" in told
+    assert process.returncode != 0
+    assert ("stopped after 2 of 6 blocks" if sent == signal.SIGTERM else "KeyboardInterrupt") in told
     assert not layout.marker("tiny", 0, f"source-{ALL}").exists()
     step = Source({"value": 1}, layout)
     assert run(step) == [2, 3, 4, 5]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Annotated, Literal, Self
 
@@ -86,6 +87,6 @@ class Config(Settings):
                 raise ValueError(
                     f"blocks.block_shape: {block} is not a whole number of chunks {chunk}; a legal shape is {legal}"
                 )
-        if self.results == self.work:
+        if os.path.abspath(self.results) == os.path.abspath(self.work):
             raise ValueError(f"work: {self.work!r} must differ from results, because it may be deleted")
         return self

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from bigseg.config import Config
 from bigseg.config.samples import Sample
@@ -15,7 +17,8 @@ from bigseg.geometry.grid import Grid
 from bigseg.layout import Layout
 from bigseg.planning.blocks import choose_shapes, number_of_batches
 from bigseg.planning.headers import sample_headers
-from bigseg.volumes.header import VolumeHeader
+from bigseg.volumes.header import OmeZarrLevel, VolumeHeader
+from bigseg.volumes.reference import v3_header
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class SamplePlan:
     @property
     def referenced(self) -> bool:
         """Whether the image is an OME-Zarr that is used where it lies; its chunks are no larger than a block."""
-        if self.header.ome_zarr is None or self.header.chunk_shape is None:
+        level = self.header.ome_zarr
+        if level is None or self.header.chunk_shape is None or "z" not in level.axes or not _linkable(level):
             return False
         fits = zip(self.header.chunk_shape, self.grid.block_shape, strict=True)
         return all(chunk <= max(block, 64) for chunk, block in fits)
@@ -75,6 +79,7 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
         _check_writable(key, Path(getattr(config, key)))
     header = sample_headers(name, sample, layout.folder / "headers.json")["input"]
     block_shape, chunk_shape = choose_shapes(name, header.volume_shape, config.blocks)
+    _check_halo(name, config.supervoxels.halo, header.volume_shape)
     times = tuple(sample.times) if sample.times is not None else tuple(range(header.number_of_times))
     if times[-1] >= header.number_of_times:
         raise UserError(
@@ -107,6 +112,28 @@ def owner(sample: Sample) -> dict[str, str | None]:
     return {"input": sample.input.path, "key": sample.input.key}
 
 
+def _check_halo(name: str, halo: list[int] | Literal["auto"], volume: Triple) -> None:
+    """Refuse a halo larger than the volume, which is a slip of the keyboard or meant for another sample."""
+    if halo != "auto" and any(h > n for h, n in zip(halo, volume, strict=True)):
+        fitted = [min(h, n) for h, n in zip(halo, volume, strict=True)]
+        raise UserError(
+            f"supervoxels.halo: {halo} is larger than the volume {list(volume)} of sample {name!r}",
+            f"set supervoxels.halo to {fitted}, or to auto",
+        )
+
+
+@cache
+def _linkable(level: OmeZarrLevel) -> bool:
+    """Whether the array can be made part of the result, which is Zarr v3."""
+    if level.zarr_format == 3:
+        return True
+    try:
+        v3_header(json.loads((Path(level.path) / ".zarray").read_text(encoding="utf-8")), level)
+    except (OSError, ValueError, KeyError, UserError):
+        return False
+    return True
+
+
 def _check_writable(key: str, folder: Path) -> None:
     """Refuse a folder that could not be made or written, before work is lost."""
     existing = folder.absolute()
@@ -125,7 +152,7 @@ def _check_owner(layout: Layout, sample: Sample) -> None:
         return
     try:
         content = json.loads((layout.result / "zarr.json").read_text(encoding="utf-8"))
-        found = content["attributes"]["bigseg"]
+        found = dict(content["attributes"]["bigseg"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{layout.result}: exists already and was not made by bigseg",

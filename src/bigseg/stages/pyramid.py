@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
+def image_axes(config: Config, plan: SamplePlan) -> str:
+    """Axes of all levels of the result's image: those of the user's array where that is level 0."""
+    level = plan.header.ome_zarr
+    return "tczyx" if level is None or image_parameters(config, plan)["copy"] else level.axes
+
+
 class PyramidBlocks(Step):
     """Blocks of one level of the image or the labels, made from the level before."""
 
@@ -45,6 +51,7 @@ class PyramidBlocks(Step):
             "factor": list(levels[cls.level].factor),
             "dtype": plan.header.dtype if cls.kind == "image" else "uint64",
             "channels": plan.header.number_of_channels if cls.kind == "image" else 1,
+            "axes": image_axes(config, plan) if cls.kind == "image" else "tzyx",
         }
 
     def needs(self, piece: int) -> list[Need]:
@@ -98,7 +105,7 @@ class PyramidBlocks(Step):
 
         if self.kind == "image" and self.level == 1:
             return open_image(self.layout, self.parameters)
-        return VolumeArray(self._path(self.level - 1), "tczyx" if self.kind == "image" else "tzyx")
+        return VolumeArray(self._path(self.level - 1), self.parameters["axes"])
 
     def _store(self) -> VolumeArray:
         from bigseg.volumes.image import coarse_image, stage_array
@@ -133,6 +140,7 @@ class PyramidMetadata(WholeStep):
         levels = pyramid_levels(plan.grid.shape, plan.voxel_size_um, config.pyramid.smallest)
         return {
             **image_parameters(config, plan),
+            "axes": image_axes(config, plan),
             "blocks": plan.grid.number_of_blocks,
             "times": list(plan.times),
             "levels": [asdict(level) for level in levels],

@@ -30,12 +30,24 @@ def copied_image(layout: Layout, parameters: Parameters, time: int) -> VolumeArr
         parameters: ``shape``, ``block_shape``, ``chunk_shape``, ``channels`` and ``dtype``.
         time: time point that will be written.
     """
-    return coarse_image(layout, layout.image(), parameters, time)
+    return coarse_image(layout, layout.image(), {**parameters, "axes": "tczyx"}, time)
 
 
 def coarse_image(layout: Layout, path: Path, parameters: Parameters, time: int) -> VolumeArray:
-    """A coarser level of the image, (t, c, z, y, x); arguments as :func:`copied_image`, with the level's shapes."""
-    return _array(layout, path, parameters, (time + 1, parameters["channels"]), "tczyx", parameters["dtype"])
+    """A coarser level of the image; arguments as :func:`copied_image`, with the level's shapes and its ``axes``.
+
+    The axes are those of level 0, which lacks t or c where it is the user's own array.
+    """
+    leading = {"t": time + 1, "c": parameters["channels"]}
+    lengths = tuple(leading[axis] for axis in parameters["axes"] if axis in leading)
+    return _array(layout, path, parameters, lengths, parameters["axes"], parameters["dtype"])
+
+
+def open_coarse_image(layout: Layout, level: int) -> VolumeArray:
+    """A coarser level of the image of a finished sample, to read from."""
+    path = layout.image(level)
+    names = zarr.open_array(str(path), mode="r").metadata.dimension_names
+    return VolumeArray(path, "".join(names) if names else "tczyx")
 
 
 def stage_array(layout: Layout, path: Path, parameters: Parameters, time: int, dtype: str) -> VolumeArray:

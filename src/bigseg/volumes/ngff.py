@@ -20,17 +20,16 @@ def write_result_metadata(layout: Layout, parameters: dict[str, Any]) -> None:
 
     Args:
         layout: folders of the sample.
-        parameters: of the step ``pyramid.metadata``: levels (shape, scale), voxel_size_um, channels, name, owner, copy
-            and, if not copied, input.
+        parameters: of the step ``pyramid.metadata``: levels (shape, scale), voxel_size_um, axes, channels, name, owner,
+            copy and, if not copied, input.
     """
-    axes = "tczyx"
+    axes = parameters["axes"]
     if not parameters["copy"]:
         spec = Input.model_validate(parameters["input"])
         with open_source(spec) as source:
             header = source.header
         if header.ome_zarr is None:
             raise ValueError("only an OME-Zarr can be referenced")
-        axes = header.ome_zarr.axes
         link_array(header.ome_zarr, layout.image())
     levels = parameters["levels"]
     _drop_other_levels(layout, len(levels))
