@@ -94,6 +94,9 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
         assert path.read_bytes() == before
         raise KeyboardInterrupt
     assert path.read_bytes() == before
+    with path.open("rb") as reader:  # who reads while it is replaced sees all of the old one
+        write_json(path, {"a": 2})
+        assert reader.read() == before
     assert os.listdir(path.parent) == ["file.json"]
 
 

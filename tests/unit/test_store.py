@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
@@ -110,6 +111,19 @@ def test_processes_that_begin_together_do_not_disturb_each_other(tmp_path):
     assert store.array.shape == content.shape
     for t in range(4):
         np.testing.assert_array_equal(store.read(t, 0, whole(grid)), content[t])
+
+
+def test_an_array_is_made_by_one_at_a_time(tmp_path):
+    grid = Grid((4, 4, 4), (4, 4, 4))
+    spec = spec_of(tmp_path, grid)
+    spec.lock.parent.mkdir()
+    with ThreadPoolExecutor(1) as pool:
+        with spec.lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            job = pool.submit(ensure_array, spec)
+            with pytest.raises(TimeoutError):
+                job.result(0.3)
+        assert job.result(30).array.shape == spec.shape
 
 
 def test_a_longer_time_axis_keeps_what_is_there_and_a_shorter_one_asks_for_nothing(tmp_path):

@@ -50,8 +50,8 @@ def upstream(step):
 
 
 def files(role):
-    """Input function: the user's files of a role."""
-    return lambda wildcards: JOBS.files(wildcards.sample, role)
+    """Input function: the user's files of a role that hold the time point."""
+    return lambda wildcards: JOBS.files(wildcards.sample, role, time_of(wildcards))
 
 
 def parameters(step):

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from math import prod
+import tempfile
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from bigseg.config import validate_config
 from bigseg.config.documents import default_yaml
-from bigseg.config.models import Blocks
 from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Triple
 from bigseg.geometry.grid import Grid
-from bigseg.planning.blocks import choose_shapes
-from bigseg.planning.resources import bytes_per_voxel
+from bigseg.planning.resources import memory_mb
 from bigseg.planning.sample import plan_sample
 from bigseg.resume.files import replacing
+from bigseg.stages import find_step, steps_of
 from bigseg.volumes.source import open_source
 
 _CHECKOUT = Path(__file__).parents[3]
@@ -56,11 +57,14 @@ def write_initial_config(
     target = folder / "config.yaml"
     if target.exists() and not force:
         raise UserError(f"{target}: exists already", "choose another folder, or give --force")
-    spec = Input(path=_absolute(input_path), key=key, axes=axes)
+    if not (_CHECKOUT / "workflow" / "Snakefile").is_file():
+        raise UserError(
+            f"{_CHECKOUT} holds no workflow/Snakefile: bigseg was not installed from a checkout",
+            "clone the repository and install it with `pip install --editable .`",
+        )
+    spec = _input(input_path, key, axes)
     with open_source(spec) as source:
         header = source.header
-    block, _ = choose_shapes("", header.volume_shape, Blocks())
-    block = _fit(block, header.volume_shape, memory_gb)
     sample: dict[str, Any] = {"input": spec.model_dump(exclude_none=True)}
     lines = [f"{input_path}: (t, c, z, y, x) = {header.shape}, {header.dtype}"]
     if header.voxel_size_um is None:
@@ -73,8 +77,8 @@ def write_initial_config(
         inside = bool(colon) and Path(file).exists()
         sample["truth"] = {"path": _absolute(file), "key": dataset} if inside else {"path": _absolute(truth)}
     sample_name = name or _sample_name(input_path)
+    block = _fit(sample_name, sample, memory_gb)
     text = default_yaml({sample_name: sample}, blocks={"block_shape": list(block)})
-    _check(text, folder, sample_name)
     with replacing(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
     _write_snakefile(folder)
@@ -85,20 +89,6 @@ def write_initial_config(
         f"next: cd {folder} && snakemake --cores all",
     ]
     return lines
-
-
-def _check(text: str, folder: Path, sample: str) -> None:
-    """Refuse now what planning would refuse later, e.g. a truth of another shape."""
-    import tempfile
-
-    import yaml
-
-    settings = yaml.safe_load(text)
-    with tempfile.TemporaryDirectory() as scratch:
-        plan_sample(
-            validate_config({**settings, "work": f"{scratch}/work", "results": f"{scratch}/results"}, str(folder)),
-            sample,
-        )
 
 
 def _write_snakefile(folder: Path) -> None:
@@ -117,17 +107,39 @@ def _write_snakefile(folder: Path) -> None:
             (folder / link).symlink_to(_CHECKOUT / profile, target_is_directory=True)
 
 
-def _fit(block: Triple, volume: Triple, memory_gb: float) -> Triple:
-    """Halve the longest axis of a block until its heaviest stage fits, to multiples of 64 voxels."""
-    sides = list(block)
-    while prod(min(n, b + 64) for n, b in zip(volume, sides, strict=True)) * bytes_per_voxel() > memory_gb * 1e9:
-        axis = sides.index(max(sides))
-        halved = max(64, -(-sides[axis] // 2) // 64 * 64)
-        if halved >= sides[axis]:
-            break
-        sides[axis] = halved
-    z, y, x = sides
-    return (z, y, x)
+def _input(path: str, key: str | None, axes: str | None) -> Input:
+    """What the user means by ``--input``, ``--key`` and ``--axes``."""
+    try:
+        return Input(path=_absolute(path), key=key, axes=axes)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(
+            f"--{first['loc'][0]}: {first['input']!r} is not allowed: {first['msg']}", "see `bigseg init --help`"
+        ) from error
+
+
+def _fit(name: str, sample: dict[str, Any], memory_gb: float) -> Triple:
+    """The largest block that every job has the memory for: the longest axis is halved, to whole 64 voxels.
+
+    What planning would refuse later, e.g. a truth of another shape, is refused here.
+    """
+    sides: list[int] | None = None
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = {"work": f"{scratch}/work", "results": f"{scratch}/results"}
+        while True:
+            config = validate_config(
+                {"samples": {name: sample}, "blocks": {"block_shape": sides or "auto"}, **folders}, "bigseg init"
+            )
+            plan = plan_sample(config, name)
+            sides = list(plan.grid.block_shape)
+            kinds = [kind for kind in map(find_step, steps_of(config, plan)) if kind.in_batches]
+            steps = [kind(kind.resolve(config, plan), plan.layout, 0) for kind in kinds]
+            axis = sides.index(max(sides))
+            halved = -(-sides[axis] // 128) * 64
+            enough = all(memory_mb(plan, step, config.execution.threads, 1) <= 1000 * memory_gb for step in steps)
+            if enough or halved >= sides[axis]:
+                return plan.grid.block_shape
+            sides[axis] = halved
 
 
 def _absolute(path: str) -> str:

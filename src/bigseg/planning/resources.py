@@ -48,8 +48,3 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
 def runtime_minutes(plan: SamplePlan, blocks: int, attempt: int) -> int:
     """Run time in minutes for a job over a number of blocks; doubled with every attempt after a failure."""
     return int((10 + blocks * prod(plan.grid.block_shape) // _VOXELS_PER_MINUTE) << (attempt - 1))
-
-
-def bytes_per_voxel() -> int:
-    """Peak bytes per voxel of a block with its halo in the heaviest stage."""
-    return max(_BYTES_PER_VOXEL.values())

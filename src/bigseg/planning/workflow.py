@@ -16,7 +16,7 @@ from bigseg.planning.sample import SamplePlan, plan_sample
 from bigseg.stages import find_step, steps_of
 from bigseg.stages.step import Step
 from bigseg.stages.upstream import upstream_markers
-from bigseg.volumes.signature import source_files
+from bigseg.volumes.signature import time_files
 
 
 class Workflow:
@@ -31,6 +31,7 @@ class Workflow:
         self.config: Config = validate_config(settings, origin)
         self.plans: dict[str, SamplePlan] = {name: plan_sample(self.config, name) for name in self.config.samples}
         self.step = cache(self._make_step)
+        self.files = cache(self._find_files)
 
     @cached_property
     def work(self) -> Path:
@@ -71,11 +72,6 @@ class Workflow:
         pieces = range(step.number_of_pieces) if batch is None else parse_batch(batch, step.number_of_pieces)
         return [str(path) for path in upstream_markers(step, pieces, self.plans[sample].batches)]
 
-    def files(self, sample: str, role: str) -> list[str]:
-        """The user's files of a role (``input``, ``truth``, ``mask``)."""
-        spec: Input | None = getattr(self.plans[sample].sample, role)
-        return [] if spec is None else [str(path) for path in source_files(spec)]
-
     def parameters(self, name: str, sample: str) -> str:
         """What the result of a step depends on, with its version, as JSON."""
         kind = find_step(name)
@@ -96,6 +92,11 @@ class Workflow:
         """A step, bound to a sample and a time point."""
         kind, plan = find_step(name), self.plans[sample]
         return kind(kind.resolve(self.config, plan), plan.layout, time or 0)
+
+    def _find_files(self, sample: str, role: str, time: int) -> list[str]:
+        """The user's files of a role (``input``, ``truth``, ``mask``) that hold a time point."""
+        spec: Input | None = getattr(self.plans[sample].sample, role)
+        return [] if spec is None else [str(path) for path in time_files(spec, time)]
 
     def _batch_names(self, name: str, sample: str) -> list[str | None]:
         step = self.step(name, sample, None)

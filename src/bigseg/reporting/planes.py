@@ -18,7 +18,7 @@ from bigseg.geometry.box import Box, Triple
 from bigseg.geometry.levels import Level, pyramid_levels
 from bigseg.layout import Layout
 from bigseg.stages.step import Parameters, triple
-from bigseg.volumes.image import open_image
+from bigseg.volumes.image import open_coarse_image, open_image
 from bigseg.volumes.source import open_source
 from bigseg.volumes.store import VolumeArray
 
@@ -171,7 +171,7 @@ class PlaneReader:
     def _open_image(self, level: int) -> Readable:
         if level == 0:
             return open_image(self._layout, self._parameters)
-        return VolumeArray(self._layout.image(level), "tczyx")
+        return open_coarse_image(self._layout, level)
 
     @cached_property
     def _boundary(self) -> Readable | None:

@@ -12,7 +12,7 @@ from bigseg.geometry.box import Box
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
 from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, image_parameters, storage_parameters
-from bigseg.volumes.signature import source_signature
+from bigseg.volumes.signature import files_signature, time_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +46,7 @@ class IngestBlocks(Step):
         return []
 
     def evidence(self, piece: int) -> str:
-        """The state of the input files."""
+        """The state of the input files of the time point."""
         return self._signature
 
     def intact(self, piece: int, record: Record) -> bool:
@@ -93,7 +93,7 @@ class IngestBlocks(Step):
 
     @cached_property
     def _signature(self) -> str:
-        return source_signature(self._input)
+        return files_signature(time_files(self._input, self.time))
 
     @cached_property
     def _source(self) -> Source:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import zarr
+
 from bigseg.config.samples import Input
 from bigseg.geometry.grid import shard_shape
 from bigseg.layout import Layout

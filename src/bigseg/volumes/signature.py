@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,17 +34,43 @@ def source_files(spec: Input) -> list[Path]:
     return [location.path]
 
 
-def source_signature(spec: Input) -> str:
-    """16 hexadecimal digits that change when a file of the input is replaced, edited, added or removed.
+def time_files(spec: Input, time: int) -> list[Path]:
+    """The files of ``source_files`` that hold a time point, so that another one may be added later.
 
-    Made of path (as the configuration writes it), size and time of change of each of ``source_files``; no content
-    is read.
+    All of them, unless the names of the files count time points by ``{t}``.
 
     Raises:
         UserError: as ``source_files``.
     """
+    location = locate(spec)
+    if location.kind != "tiff files":
+        return source_files(spec)
+    grid = find_files(str(location.path))
+    if "t" not in (grid.axes or ""):
+        return list(grid.files)
+    each = len(grid.files) // grid.shape[0]  # t is the first of the axes
+    return list(grid.files[time * each : (time + 1) * each])
+
+
+def source_signature(spec: Input) -> str:
+    """16 hexadecimal digits that change when a file of the input is replaced, edited, added or removed.
+
+    Raises:
+        UserError: as ``source_files``.
+    """
+    return files_signature(source_files(spec))
+
+
+def files_signature(files: Iterable[Path]) -> str:
+    """16 hexadecimal digits of path (as the configuration writes it), size and time of change of each file.
+
+    No content is read.
+
+    Raises:
+        UserError: a file cannot be looked at.
+    """
     digest = hashlib.blake2b(digest_size=8)
-    for file in source_files(spec):
+    for file in files:
         try:
             status = os.stat(file)
         except OSError as error:

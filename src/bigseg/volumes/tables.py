@@ -39,15 +39,16 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
 
 
 def read_range(path: Path, column: str, first: int, past: int) -> Table:
-    """The rows with ``first <= column < past`` of a table sorted by that column; only their row groups are read.
+    """The rows with ``first <= column < past`` of a table sorted by that uint64 column; only their row groups are read.
 
     Raises:
         UserError: the table is missing or damaged.
     """
-    return _read(path, None, [(column, ">=", first), (column, "<", past)])
+    low, high = (pa.scalar(limit, pa.uint64()) for limit in (first, past))  # else they are int64, which ids may exceed
+    return _read(path, None, [(column, ">=", low), (column, "<", high)])
 
 
-def _read(path: Path, columns: Sequence[str] | None, filters: list[tuple[str, str, int]] | None) -> Table:
+def _read(path: Path, columns: Sequence[str] | None, filters: list[tuple[str, str, pa.Scalar]] | None) -> Table:
     try:
         table = pq.read_table(path, columns=list(columns) if columns else None, filters=filters, use_threads=False)
     except (OSError, pa.ArrowException) as error:
