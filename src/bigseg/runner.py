@@ -19,7 +19,7 @@ from bigseg.errors import UserError
 from bigseg.geometry.batches import parse_batch
 from bigseg.progress import Progress
 from bigseg.resume.digest import digest_json
-from bigseg.resume.ledger import Ledger, Record, youngest
+from bigseg.resume.ledger import Ledger, Record, step_ledgers, youngest
 from bigseg.resume.marker import Marker, upstream_digests
 from bigseg.stages.step import Step
 from bigseg.stages.upstream import need_time, upstream_markers
@@ -58,38 +58,19 @@ def run_unit(step: Step, blocks: str | None, batches: int, threads: int) -> Summ
     digests = upstream_digests(upstream_markers(step, pieces, batches, keys_only=True))
     ledger_path = step.layout.ledger(step.stage, time_point, unit)
     # Ledgers of other batches count too: a change of the number of batches must not run anything again.
-    known = youngest(sorted(ledger_path.parent.glob(f"{step.step}*.jsonl")))
+    known = youngest(step_ledgers(ledger_path.parent, step.step))
     ledger = Ledger(ledger_path)
-    results: dict[int, str] = {}
-    skipped = 0
-    lock = threading.Lock()
+    records: dict[int, tuple[Record, bool]] = {}
     stop = threading.Event()
 
     def work(piece: int) -> None:
-        nonlocal skipped
         if stop.is_set():
             return
-        started = time.perf_counter()
         try:
-            key = piece_key(step, piece, digests)
-            record = known.get(piece)
-            if record is not None and record.key == key and step.intact(piece, record):
-                fresh = False
-            else:
-                outcome = step.process(piece)
-                seconds = round(time.perf_counter() - started, 4)
-                record, fresh = Record(piece, key, outcome.digest, seconds, outcome.note), True
-                ledger.append(record)
-        except UserError as error:
-            raise UserError(f"{step.name}, {step.describe(piece)}: {error.problem}", error.remedy) from error
-        except MemoryError as error:
-            raise UserError(
-                f"{step.name}, {step.describe(piece)}: not enough memory",
-                "choose a smaller blocks.block_shape or fewer execution.threads, or give the job more memory",
-            ) from error
-        with lock:
-            results[piece] = record.digest
-            skipped += not fresh
+            records[piece] = _run_piece(step, piece, digests, known.get(piece), ledger)
+        except BaseException:
+            stop.set()
+            raise
         progress.done(step.voxels(piece))
 
     try:
@@ -99,18 +80,45 @@ def run_unit(step: Step, blocks: str | None, batches: int, threads: int) -> Summ
             ThreadPoolExecutor(max_workers=max(1, threads)) as pool,
         ):
             futures = [pool.submit(work, piece) for piece in pieces]
-            finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            failed = next((future for future in finished if future.exception()), None)
-            if failed is not None:
+            try:
+                finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            except BaseException:  # Ctrl-C: leaving the pool would work through the whole batch first
                 stop.set()
-                failed.result()
+                raise
+            for future in finished:
+                future.result()
     finally:
         ledger.close()
+    results = {piece: record.digest for piece, (record, _) in records.items()}
     if len(results) < len(pieces):
         raise StoppedError(f"{step.name}: stopped after {len(results)} of {len(pieces)} blocks; run again to go on")
     marker = Marker(step.name, time_point, step.version, digest_json(step.parameters), results)
     marker.write(step.layout.marker(step.stage, time_point, unit))
-    return Summary(done=len(pieces) - skipped, skipped=skipped)
+    done = sum(fresh for _, fresh in records.values())
+    return Summary(done=done, skipped=len(pieces) - done)
+
+
+def _run_piece(step: Step, piece: int, digests: Digests, record: Record | None, ledger: Ledger) -> tuple[Record, bool]:
+    """Process a piece unless its record tells that this was done; the record of its output, and whether it is new."""
+    started = time.perf_counter()
+    try:
+        key = piece_key(step, piece, digests)
+        if record is not None and record.key == key and step.intact(piece, record):
+            return record, False
+        if record is not None:
+            # What the store holds is about to change: after a kill the old record must not be taken for its content.
+            ledger.append(Record.begun(piece))
+        outcome = step.process(piece)
+        record = Record(piece, key, outcome.digest, round(time.perf_counter() - started, 4), outcome.note)
+        ledger.append(record)
+    except UserError as error:
+        raise UserError(f"{step.name}, {step.describe(piece)}: {error.problem}", error.remedy) from error
+    except MemoryError as error:
+        raise UserError(
+            f"{step.name}, {step.describe(piece)}: not enough memory",
+            "choose a smaller blocks.block_shape or fewer execution.threads, or give the job more memory",
+        ) from error
+    return record, True
 
 
 def piece_key(step: Step, piece: int, digests: Digests) -> str:

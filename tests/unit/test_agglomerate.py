@@ -158,7 +158,7 @@ def test_preferring_earlier_names_would_depend_on_the_blocks():
     alone, after = (merge_ripe(*arguments, first=first, later=False).tolist() for first in ((1, 2), (0, 3)))
     assert alone == [0, 1, 1, 0]
     assert after == [0, 1, 0, 0]
-    assert merge_ripe(*arguments, first=(1, 2)).tolist() == merge_ripe(*arguments, first=(0, 3)).tolist() == after
+    assert merge_ripe(*arguments, first=(1, 2)).tolist() == merge_ripe(*arguments, first=(0, 3)).tolist() == alone
 
 
 def test_sum_linkage_is_refused_because_it_would_depend_on_the_blocks():
@@ -227,6 +227,6 @@ def test_a_grid_of_thousands_of_nodes_in_blocks():
     found = climb(graph.ids, graph.edges, graph.blocks, graph.grid, 2, Objective("mean"))
     np.testing.assert_array_equal(found.names, expected)
     assert 100 < len(np.unique(expected)) < 24**3 / 2
-    assert found.nodes_at_level[2] < found.nodes_at_level[1] < found.nodes_at_level[0] / 2
+    assert found.nodes_at_level[2] < found.nodes_at_level[1] < 0.6 * found.nodes_at_level[0]
     weights = values / counts
     np.testing.assert_array_equal(name_clusters(graph.ids, gasp(24**3, pairs, weights, counts, "mean")), expected)

@@ -294,7 +294,7 @@ def test_planes_by_themselves(single, tmp_path):
     assert sum(map(len, planes)) == len(set.union(*planes))
     (found,) = labels(config)
     assert set(np.unique(found[10])) & set(np.unique(found[14])) - {0}
-    assert scores(config)["adapted_rand_error"] < 0.15
+    assert scores(config)["adapted_rand_error"] < 0.25
 
 
 def test_mask(cells, single, tmp_path):

@@ -303,7 +303,6 @@ def test_a_run_in_another_batch_is_known_and_the_youngest_record_counts(layout):
     assert step.file(0).read_text().startswith("1")
 
 
-@pytest.mark.xfail(reason="the ledger does not tell that the output was overwritten")
 def test_a_kill_between_output_and_record_does_not_bring_back_an_old_record(layout):
     step, changed = Source({"value": 1}, layout), Source({"value": 2}, layout)
     run(step)
@@ -340,7 +339,7 @@ SLOW = """
     "sent",
     [
         signal.SIGTERM,
-        pytest.param(signal.SIGINT, marks=pytest.mark.xfail(reason="the pool works through the whole batch first")),
+        signal.SIGINT,
     ],
 )
 def test_a_signal_stops_after_the_block_in_hand_and_a_later_run_goes_on(layout, tmp_path, sent):

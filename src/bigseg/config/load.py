@@ -50,10 +50,11 @@ def validate_config(data: Mapping[str, Any], origin: str) -> Config:
 def _explain(item: Mapping[str, Any]) -> str:
     """One line for one pydantic error: path, value, what is allowed."""
     location = [str(part) for part in item["loc"]]
-    # Members of a union appear in pydantic's path by their type; users know keys and positions only.
-    path = ".".join(part for part in location if "[" not in part and part not in ("literal", "str", "int", "float"))
+    unknown = item["type"] == "extra_forbidden"
+    kept = [_is_key(location, i) or (unknown and i == len(location) - 1) for i in range(len(location))]
+    path = ".".join(part for part, keep in zip(location, kept, strict=True) if keep)
     message = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "extra_forbidden":
+    if unknown:
         known = _known_keys(location[:-1])
         close = difflib.get_close_matches(location[-1], known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
@@ -65,13 +66,27 @@ def _explain(item: Mapping[str, Any]) -> str:
     return f"{path}: {item['input']!r} is not allowed: {message}"
 
 
+def _is_key(location: list[str], at: int) -> bool:
+    """Whether a part of pydantic's path is a key or position, as users know it, and not a member of a union."""
+    part = location[at]
+    return _is_sample(location, at) or not (
+        "[" in part or part.startswith("constrained-") or part in ("literal", "str", "int", "float")
+    )
+
+
+def _is_sample(location: list[str], at: int) -> bool:
+    """Whether a part of a path is the name of a sample."""
+    return at == 1 and location[0] == "samples"
+
+
 def _known_keys(location: list[str]) -> list[str]:
     """The keys of the model at ``location``."""
     model: Any = Config
-    for part in location:
+    for at, part in enumerate(location):
+        if _is_sample(location, at):
+            continue  # its model was found already
         if isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
             model = _model_of(model.model_fields[part].annotation)
-        # any other part is the name of a sample, whose model was found already
     return sorted(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
 
 

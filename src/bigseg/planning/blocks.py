@@ -23,26 +23,32 @@ def choose_shapes(sample: str, volume: Triple, blocks: Blocks) -> tuple[Triple, 
     """
     wanted = blocks.block_shape
     block = _triple([_auto_block(n) for n in volume] if wanted == "auto" else wanted)
-    too_large = [b > n for b, n in zip(block, volume, strict=True)]
-    if any(too_large):
-        fitted = [min(b, n) for b, n in zip(block, volume, strict=True)]
+    given = blocks.chunk_shape
+    legal = _legal(block, volume, None if given == "auto" else _triple(given))
+    if any(b > n for b, n in zip(block, volume, strict=True)):
         raise UserError(
             f"blocks.block_shape: {list(block)} is larger than the volume {list(volume)} of sample {sample!r}",
-            f"set blocks.block_shape to {fitted}, or to auto",
+            f"set blocks.block_shape to {list(legal)}, or to auto",
         )
-    if blocks.chunk_shape != "auto":
-        return block, _triple(blocks.chunk_shape)
-    chunk = [_chunk(b) if b < n else min(n, _LARGEST_CHUNK) for b, n in zip(block, volume, strict=True)]
-    if None in chunk:
-        legal = [
-            b if c is not None else b // _SMALLEST_CHUNK * _SMALLEST_CHUNK for b, c in zip(block, chunk, strict=True)
-        ]
+    if given != "auto":
+        return block, _triple(given)
+    if block != legal:
         raise UserError(
             f"blocks.block_shape: {list(block)} cannot be divided into chunks of {_SMALLEST_CHUNK} to {_LARGEST_CHUNK} "
             "voxels per axis",
-            f"set blocks.block_shape to {legal}, or to auto",
+            f"set blocks.block_shape to {list(legal)}, or to auto",
         )
-    return block, _triple([c or 1 for c in chunk])
+    return block, _triple([_chunk(b) or min(b, _LARGEST_CHUNK) for b in block])
+
+
+def _legal(block: Triple, volume: Triple, chunk: Triple | None) -> Triple:
+    """The shape nearest to a block's that fits into the volume and consists of whole chunks."""
+    sides = [min(b, n) for b, n in zip(block, volume, strict=True)]
+    if chunk is not None:
+        return _triple([max(c, s // c * c) for s, c in zip(sides, chunk, strict=True)])
+    # An axis of a single block need not be divided: its last chunk may be cut by the edge of the volume.
+    fits = [s == n or _chunk(s) is not None for s, n in zip(sides, volume, strict=True)]
+    return _triple([s if good else s // _SMALLEST_CHUNK * _SMALLEST_CHUNK for s, good in zip(sides, fits, strict=True)])
 
 
 def number_of_batches(volume: Triple) -> int:

@@ -6,16 +6,13 @@ blocks, which no step has any more, do not count.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
 from bigseg.layout import Layout
-from bigseg.resume.ledger import Record, youngest
+from bigseg.resume.ledger import Record, step_ledgers, youngest
 from bigseg.stages.step import Parameters, triple
-
-_LEDGER = re.compile(r"(?P<step>.+?)(-\d+-\d+)?\.jsonl")
 
 
 @dataclass(frozen=True)
@@ -97,11 +94,7 @@ class Timings:
             stage, _, step = name.partition(".")
             for time in (*self._times, None):
                 folder = self._layout.ledger(stage, time, step).parent
-                paths = [
-                    path
-                    for path in sorted(folder.glob(f"{step}*.jsonl"))
-                    if (match := _LEDGER.fullmatch(path.name)) and match["step"] == step
-                ]
+                paths = step_ledgers(folder, step)
                 records = {piece: record for piece, record in youngest(paths).items() if piece < count}
                 if records:
                     found[name, time] = records

@@ -39,6 +39,11 @@ class Record:
     note: dict[str, Any] = field(default_factory=dict)
     at: int = field(default_factory=time.time_ns)
 
+    @classmethod
+    def begun(cls, piece: int) -> Record:
+        """A record that takes back the earlier ones: the output of the piece is being written."""
+        return cls(piece, key="", digest="")
+
 
 def read_ledger(path: Path) -> list[Record]:
     """The records of one ledger; a line torn by a kill is skipped, its piece is simply done again."""
@@ -57,14 +62,19 @@ def read_ledger(path: Path) -> list[Record]:
     return records
 
 
+def step_ledgers(folder: Path, step: str) -> list[Path]:
+    """The ledgers of one step in a stage's folder, whatever batches it was cut into; ``image1`` is not ``image10``."""
+    return sorted([*folder.glob(f"{step}.jsonl"), *folder.glob(f"{step}-*.jsonl")])
+
+
 def youngest(paths: list[Path]) -> dict[int, Record]:
-    """For each piece in any of the ledgers, its youngest record."""
+    """For each piece in any of the ledgers, its youngest record, unless that one says that writing had begun."""
     found: dict[int, Record] = {}
     for path in paths:
         for record in read_ledger(path):
             if record.piece not in found or record.at >= found[record.piece].at:
                 found[record.piece] = record
-    return found
+    return {piece: record for piece, record in found.items() if record.key}
 
 
 class Ledger:

@@ -11,7 +11,17 @@ from bigseg.errors import UserError
 from bigseg.geometry.box import Box
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
-from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, image_parameters, storage_parameters
+from bigseg.stages.step import (
+    Need,
+    Outcome,
+    Parameters,
+    Step,
+    WholeStep,
+    all_stored,
+    image_parameters,
+    storage_parameters,
+    zero_channels,
+)
 from bigseg.volumes.signature import files_signature, time_files
 
 if TYPE_CHECKING:
@@ -51,9 +61,14 @@ class IngestBlocks(Step):
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the histogram and, if copied, the shards are still there."""
+        from bigseg.volumes.image import copied_image
+
         if not self.layout.table("ingest", "histogram", self.time, piece).exists():
             return False
-        return not self.parameters["copy"] or bool(record.note.get("zeros")) or self._stored(piece)
+        if not self.parameters["copy"]:
+            return True
+        store = copied_image(self.layout, self.parameters, self.time)
+        return all_stored(self, store, piece, record, self.parameters["channels"])
 
     def process(self, piece: int) -> Outcome:
         """Read a block, refuse what is no number, write it, count its intensities."""
@@ -81,7 +96,7 @@ class IngestBlocks(Step):
                 "count": np.concatenate([h.counts for h in counted]),
             },
         )
-        return Outcome(digest_arrays(*blocks), {"zeros": not any(block.any() for block in blocks)})
+        return Outcome(digest_arrays(*blocks), {"zeros": zero_channels(blocks)})
 
     @property
     def _input(self) -> Input:
@@ -101,12 +116,6 @@ class IngestBlocks(Step):
         from bigseg.volumes.source import open_source
 
         return open_source(self._input)
-
-    def _stored(self, piece: int) -> bool:
-        from bigseg.volumes.image import copied_image
-
-        store = copied_image(self.layout, self.parameters, self.time)
-        return all(store.stored(self.time, c, self.grid.box(piece)) for c in range(self.parameters["channels"]))
 
     def _finite(self, block: np.ndarray, channel: int, box: Box) -> np.ndarray:
         import numpy as np
@@ -146,7 +155,7 @@ class IngestStatistics(WholeStep):
         from bigseg.volumes.tables import read_table, write_table
 
         dtype = self.parameters["dtype"]
-        statistics = []
+        statistics: list[dict[str, Any]] = []
         for channel in range(self.parameters["channels"]):
 
             def parts(channel: int = channel) -> Any:
@@ -156,12 +165,6 @@ class IngestStatistics(WholeStep):
                     yield Histogram(dtype, table["bin"][own], table["count"][own])
 
             merged = merge(parts())
-            if len(merged.bins) == 1:
-                raise UserError(
-                    f"{self.parameters['path']}: time point {self.time}, channel {channel} is constant "
-                    f"(every voxel is {percentiles(merged, [0])[0]:g}): nothing can be segmented in it",
-                    "check the file and its `key`; leave the time point out with `times`",
-                )
             write_table(
                 self.layout.table("ingest", f"merged-histogram-c{channel}", self.time),
                 {"bin": merged.bins, "count": merged.counts},
@@ -176,6 +179,13 @@ class IngestStatistics(WholeStep):
                     "percentiles": dict(zip((f"{p:g}" for p in percents), percentiles(merged, percents), strict=True)),
                     "histogram": digest_arrays(merged.bins, merged.counts),
                 }
+            )
+        if all(found["percentiles"]["0"] == found["percentiles"]["100"] for found in statistics):
+            value = statistics[0]["percentiles"]["0"]
+            raise UserError(
+                f"{self.parameters['path']}: time point {self.time} is constant, every voxel is {value:g}: there is "
+                "nothing to segment",
+                "check the file and its `key`; leave the time point out with `times`",
             )
         write_json(self.layout.statistics(self.time), statistics)
         return Outcome(digest_json(statistics))

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 from bigseg.errors import UserError
 from bigseg.geometry.box import Triple
 from bigseg.resume.digest import digest_arrays, digest_json
-from bigseg.stages.step import Need, Outcome, Parameters, Step, image_parameters, storage_parameters
+from bigseg.stages.step import (
+    Need,
+    Outcome,
+    Parameters,
+    Step,
+    all_stored,
+    image_parameters,
+    storage_parameters,
+    zero_channels,
+)
 
 if TYPE_CHECKING:
     from bigseg.config import Config
@@ -59,7 +68,7 @@ class PredictBlocks(Step):
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shard is still there."""
-        return bool(record.note.get("zeros")) or self._store().stored(self.time, 0, self.grid.box(piece))
+        return all_stored(self, self._store(), piece, record)
 
     def process(self, piece: int) -> Outcome:
         """Read a block with its halo, smooth, scale and write it."""
@@ -74,7 +83,7 @@ class PredictBlocks(Step):
         low, high = self._limits
         result = boundary_map(inner, low, high, invert=self.parameters["invert"])
         self._store().write(self.time, 0, box, result)
-        return Outcome(digest_arrays(result), {"zeros": not result.any()})
+        return Outcome(digest_arrays(result), {"zeros": zero_channels([result])})
 
     @cached_property
     def _limits(self) -> list[float]:

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from bigseg.geometry.box import Box, Triple
 from bigseg.geometry.levels import pyramid_levels
 from bigseg.resume.digest import digest_arrays, digest_json
-from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, image_parameters, storage_parameters, triple
+from bigseg.stages.step import (
+    Need,
+    Outcome,
+    Parameters,
+    Step,
+    WholeStep,
+    all_stored,
+    image_parameters,
+    storage_parameters,
+    triple,
+    zero_channels,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,10 +78,7 @@ class PyramidBlocks(Step):
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shards are still there."""
-        store, box = self._store(), self.grid.box(piece)
-        return bool(record.note.get("zeros")) or all(
-            store.stored(self.time, c, box) for c in range(self.parameters["channels"])
-        )
+        return all_stored(self, self._store(), piece, record, self.parameters["channels"])
 
     def process(self, piece: int) -> Outcome:
         """Pool a block: images by the mean, labels by the most frequent one."""
@@ -84,7 +92,7 @@ class PyramidBlocks(Step):
         ]
         for channel, block in enumerate(pooled):
             store.write(self.time, channel, self.grid.box(piece), block)
-        return Outcome(digest_arrays(*pooled), {"zeros": not any(block.any() for block in pooled)})
+        return Outcome(digest_arrays(*pooled), {"zeros": zero_channels(pooled)})
 
     @property
     def _factor(self) -> Triple:

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from bigseg.geometry.grid import supervoxel_id_range
 from bigseg.resume.digest import digest_arrays
-from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, storage_parameters
+from bigseg.stages.step import (
+    Need,
+    Outcome,
+    Parameters,
+    Step,
+    WholeStep,
+    all_stored,
+    storage_parameters,
+    zero_channels,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +85,7 @@ class SegmentBlocks(Step):
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shard is still there."""
-        return bool(record.note.get("zeros")) or self._store().stored(self.time, 0, self.grid.box(piece))
+        return all_stored(self, self._store(), piece, record)
 
     def process(self, piece: int) -> Outcome:
         """Paint the supervoxels with their objects."""
@@ -87,7 +96,7 @@ class SegmentBlocks(Step):
         supervoxels = VolumeArray(self.layout.supervoxels, "tzyx").read(self.time, 0, box)
         labels = paint(supervoxels, self._names(piece))
         self._store().write(self.time, 0, box, labels)
-        return Outcome(digest_arrays(labels), {"zeros": not labels.any()})
+        return Outcome(digest_arrays(labels), {"zeros": zero_channels([labels])})
 
     def _names(self, piece: int) -> np.ndarray:
         """Compose the tables for the supervoxels of one block; nothing of the whole volume is loaded."""

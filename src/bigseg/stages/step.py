@@ -20,9 +20,12 @@ from bigseg.geometry.grid import Grid
 from bigseg.layout import Layout
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from bigseg.config import Config
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
+    from bigseg.volumes.store import VolumeArray
 
 Parameters = dict[str, Any]
 """What a step's result depends on, as JSON: the params of its rule, the payload of its job, a part of its keys."""
@@ -129,6 +132,18 @@ class Step(ABC):
     @abstractmethod
     def process(self, piece: int) -> Outcome:
         """Compute a piece and make its output durable."""
+
+
+def zero_channels(blocks: Sequence[np.ndarray]) -> list[int]:
+    """Which channels of a block hold nothing but zeros; Zarr stores no file for these. Part of a piece's note."""
+    return [channel for channel, block in enumerate(blocks) if not block.any()]
+
+
+def all_stored(step: Step, store: VolumeArray, piece: int, record: Record, channels: int = 1) -> bool:
+    """Whether the files of a block that a record tells of are still there."""
+    zeros = record.note.get("zeros", [])
+    box = step.grid.box(piece)
+    return all(channel in zeros or store.stored(step.time, channel, box) for channel in range(channels))
 
 
 class WholeStep(Step):

@@ -10,7 +10,16 @@ from bigseg.config.samples import Input
 from bigseg.geometry.box import Box, Triple
 from bigseg.geometry.grid import supervoxel_id_range
 from bigseg.resume.digest import digest_arrays
-from bigseg.stages.step import Need, Outcome, Parameters, Step, storage_parameters, triple
+from bigseg.stages.step import (
+    Need,
+    Outcome,
+    Parameters,
+    Step,
+    all_stored,
+    storage_parameters,
+    triple,
+    zero_channels,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +67,7 @@ class SupervoxelsBlocks(Step):
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shard is still there."""
-        return record.note.get("supervoxels") == 0 or self._store().stored(self.time, 0, self.grid.box(piece))
+        return all_stored(self, self._store(), piece, record)
 
     def process(self, piece: int) -> Outcome:
         """Watershed in the block with its halo, cut to the block, ids made unique by the block's number."""
@@ -93,7 +102,7 @@ class SupervoxelsBlocks(Step):
         ids[ids > 0] += np.uint64(supervoxel_id_range(piece)[0])
         self._store().write(self.time, 0, box, ids)
         self._continues().write(self.time, 0, box, continues)
-        return Outcome(digest_arrays(local, continues), {"supervoxels": count})
+        return Outcome(digest_arrays(local, continues), {"supervoxels": count, "zeros": zero_channels([ids])})
 
     def _outer(self, piece: int) -> Box:
         halo: Triple = triple(self.parameters["halo"])

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple
@@ -151,7 +151,8 @@ def ensure_array(spec: ArraySpec) -> VolumeArray:
             dtype=spec.dtype,
             chunks=_full(spec.chunk_shape, spec),
             shards=_full(spec.shard_shape, spec),
-            compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
+            # The checksum makes a flipped bit an error instead of a wrong voxel.
+            compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"), Crc32cCodec()],
             fill_value=0,
             dimension_names=tuple(spec.axes),
             zarr_format=3,
