@@ -57,7 +57,7 @@ class Volume:
 
     def ids(self, block: int) -> NDArray[np.uint64]:
         """Supervoxels of a block, as bigseg numbers them."""
-        return (np.uint64(block) << np.uint64(32)) + np.arange(1, self.side**3 + 1, dtype=np.uint64)
+        return np.arange(1, self.side**3 + 1, dtype=np.uint64) + np.uint64(block << 32)
 
     def edges(self, block: int, objective: Objective) -> SignedEdges:
         """Edges whose lower end lies in a block; the mutex watershed has long-range ones as well."""
@@ -79,12 +79,12 @@ class Volume:
     def _edges(self, a: Ints, b: Ints, number: int, far: bool, objective: Objective) -> SignedEdges:
         cut = (self._object(a) != self._object(b)).any(axis=0)
         normal = np.sqrt(-2 * np.log1p(-uniform(a, 30 + number))) * np.cos(2 * np.pi * uniform(a, 50 + number))
-        probability = np.clip(np.where(cut, 0.7, 0.25) + 0.15 * normal, 0.0, 1.0)
+        probability = 1 / (1 + np.exp(np.where(cut, -1.0, 1.2) + 0.8 * normal))
         u, v = self._ids(a), self._ids(b)
         if objective is GASP:
             count = 1 + np.floor(300 * uniform(a, 70 + number))
-            # Finer than the halves of uint8 sums, so that hardly two weights are equal and bioimage_cpp can be compared;
-            # sums are exact all the same.
+            # Finer than the halves of uint8 sums, so that hardly two weights are equal and bioimage_cpp can be
+            # compared; sums are exact all the same.
             return SignedEdges(u, v, -np.rint(2**20 * 255 * count * probability) / 2**20, 255 * count)
         weight = (1 - BETA) - probability
         return SignedEdges(u, v, np.minimum(weight, 0.0) if far else weight, np.ones(len(u)))
@@ -93,7 +93,7 @@ class Volume:
         block, local = place // self.side, place % self.side
         upper = (block[0] * GRID + block[1]) * GRID + block[2]
         lower = (local[0] * self.side + local[1]) * self.side + local[2] + 1
-        return (upper.astype(np.uint64) << np.uint64(32)) + lower.astype(np.uint64)
+        return ((upper << 32) + lower).astype(np.uint64)
 
     def _object(self, place: Ints) -> Ints:
         """Position (3, n) of the cell of the nearest of the planted centres, one at a random place in each cell."""
@@ -112,7 +112,7 @@ def uniform(place: Ints, stream: int) -> NDArray[np.float64]:
     """A number in [0, 1) for each position (3, n), the same in whatever block it is asked for (splitmix64)."""
     z, y, x = (place + 2**20).astype(np.uint64)
     key = (z << np.uint64(42)) ^ (y << np.uint64(21)) ^ x
-    key += np.uint64(stream) * np.uint64(0x9E3779B97F4A7C15)
+    key += np.uint64(stream * 0x9E3779B97F4A7C15 % 2**64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         key = (key ^ (key >> np.uint64(shift))) * np.uint64(factor)
     key ^= key >> np.uint64(31)
@@ -237,14 +237,17 @@ class Workspace:
         np.savez(self._path("map", level, where), nodes=part.nodes, clusters=clusters)
         save_superblock(self._path("part", level, where), solved)
 
-    def compose(self, block: int) -> None:
-        """Job: names of a block's supervoxels by the maps on its path to the root."""
-        names = self.volume.ids(block)
-        for level in range(LEVELS + 1):
-            z, y, x = (c >> level for c in coordinate(block))
-            with np.load(self._path("map", level, (z, y, x))) as data:
-                names = follow(names, data["nodes"], data["clusters"])
-        np.save(self._names_path(block, "blocks"), names)
+    def compose(self, layer: int) -> None:
+        """Job: names of the supervoxels of a layer of blocks, by the maps on each block's path to the root."""
+        with np.load(self._path("map", LEVELS, (0, 0, 0))) as data:
+            root_nodes, root_clusters = data["nodes"], data["clusters"]
+        for block in range(layer * GRID**2, (layer + 1) * GRID**2):
+            names = self.volume.ids(block)
+            for level in range(LEVELS):
+                z, y, x = (c >> level for c in coordinate(block))
+                with np.load(self._path("map", level, (z, y, x))) as data:
+                    names = follow(names, data["nodes"], data["clusters"])
+            np.save(self._names_path(block, "blocks"), follow(names, root_nodes, root_clusters))
 
     def solve_in_core(self, solver: str, threads: int) -> None:
         """Job: everything at once, by bioimage_cpp or by bigseg's kernel."""
@@ -277,7 +280,7 @@ class Workspace:
         value: NDArray[np.float64],
         count: NDArray[np.float64],
         threads: int,
-    ) -> NDArray[np.integer]:
+    ) -> np.ndarray:
         if solver == "bigseg":
             if self.objective is GASP:
                 return contract_average(nodes, pairs, value, count, offset=GASP.offset, threads=threads).clusters
@@ -302,7 +305,7 @@ class Workspace:
         for level in range(1, LEVELS + 1):
             places = itertools.product(range(GRID >> level), repeat=3)
             used.append(run((partial(self.solve_superblock, level, (z, y, x)) for z, y, x in places), workers))
-        return [*used, run((partial(self.compose, block) for block in range(GRID**3)), workers)]
+        return [*used, run((partial(self.compose, layer) for layer in range(GRID)), workers)]
 
     def nodes_at(self, level: int) -> int:
         """Nodes that the superblocks of a level solved."""
@@ -336,14 +339,11 @@ def measure(space: Workspace) -> dict[str, float | bool]:
     nodes = [space.nodes_at(level) for level in range(LEVELS + 1)]
     print(f"\n{space.objective.linkage}: {space.volume.nodes:,} nodes, {int(facts['edges']):,} edges, ", end="")
     print(f"{space.objects():,} objects; nodes at each level {', '.join(f'{n:,}' for n in nodes)}")
-    print("| | CPU seconds | of these solving | wall seconds | peak GB of a process |")
+    print("| | CPU seconds | seconds solving | wall seconds | peak GB of a process |")
     print("|---|---|---|---|---|")
-    print(
-        f"| in core, bioimage_cpp | {incore.cpu:.1f} | {facts['solve']:.1f} | {incore.wall:.1f} | {incore.peak_gb:.2f} |"
-    )
-    for threads, used in own.items():
-        seconds = space.facts("bigseg", threads)["solve"]
-        name = f"in core, bigseg, {threads} thread{'s'[: threads - 1]}"
+    for solver, threads, used in [("bioimage_cpp", 1, incore), *(("bigseg", n, used) for n, used in own.items())]:
+        seconds = space.facts(solver, threads)["solve"]
+        name = f"in core, {solver}, {threads} thread{'s'[: threads - 1]}"
         print(f"| {name} | {used.cpu:.1f} | {seconds:.1f} | {used.wall:.1f} | {used.peak_gb:.2f} |")
     for name, used in zip([*(f"level {n}" for n in range(LEVELS)), "root", "names"], levels, strict=True):
         print(f"| blocks, {name} | {used.cpu:.1f} | | {used.wall:.1f} | {used.peak_gb:.2f} |")
