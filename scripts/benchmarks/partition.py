@@ -1,9 +1,10 @@
 """The partition in an octree of superblocks against one in-core solve: equality, memory, time.
 
 A synthetic region graph (supervoxels on a grid, planted objects, noisy boundaries; long-range repulsive edges for the
-mutex watershed) is cut into 8 × 8 × 8 blocks. Each superblock is solved in a process of its own, forked from one that
-has done the imports, and its peak resident memory and CPU time are what the system accounts to it; files in a temporary
-folder carry everything from job to job. The last line is one JSON object.
+mutex watershed) is cut into 8 × 8 × 8 blocks. Jobs are a row of blocks, or one superblock, each in a process of its own,
+forked from one that has done the imports; its peak resident memory and CPU time, reading and writing included, are what
+the system accounts to it. Files in a temporary folder carry everything from job to job. The last line is one JSON
+object.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Volume:
         block, local = place // self.side, place % self.side
         upper = (block[0] * GRID + block[1]) * GRID + block[2]
         lower = (local[0] * self.side + local[1]) * self.side + local[2] + 1
-        return ((upper << 32) + lower).astype(np.uint64)
+        return np.asarray((upper << 32) + lower, np.uint64)
 
     def _object(self, place: Ints) -> Ints:
         """Position (3, n) of the cell of the nearest of the planted centres, one at a random place in each cell."""
@@ -166,27 +167,27 @@ def run(jobs: Iterable[Callable[[], None]], workers: int = 1) -> Usage:
     return usage
 
 
-def save_superblock(path: Path, part: Superblock) -> None:
-    """Write a superblock."""
-    columns = {
-        f"{name}_{key}": column for name in ("edges", "crossing") for key, column in vars(getattr(part, name)).items()
-    }
-    np.savez(path, nodes=part.nodes, inside=part.inside, **columns)
+def save(path: Path, *columns: np.ndarray) -> None:
+    """Write arrays one after the other into one file (zip archives would take longer than most solves)."""
+    with path.open("wb") as file:
+        for column in columns:
+            np.save(file, column)
 
 
-def load_superblock(path: Path) -> Superblock:
-    """Read a superblock."""
-    with np.load(path) as data:
-        tables = [
-            SignedEdges(*(data[f"{n}_{key}"] for key in ("u", "v", "value", "count"))) for n in ("edges", "crossing")
-        ]
-        return Superblock(data["nodes"], tables[0], tables[1], data["inside"])
+def load(path: Path, number: int) -> list[np.ndarray]:
+    """Read the arrays of a file."""
+    with path.open("rb") as file:
+        return [np.load(file) for _ in range(number)]
+
+
+def columns(edges: SignedEdges) -> list[np.ndarray]:
+    """The columns of a table of edges."""
+    return [edges.u, edges.v, edges.value, edges.count]
 
 
 def load_edges(path: Path) -> SignedEdges:
     """Read a table of edges."""
-    with np.load(path) as data:
-        return SignedEdges(data["u"], data["v"], data["value"], data["count"])
+    return SignedEdges(*load(path, 4))
 
 
 @dataclass(frozen=True)
@@ -198,23 +199,28 @@ class Workspace:
     objective: Objective
 
     def _edges_path(self, block: int, crossing: bool) -> Path:
-        return self.folder / f"edges-{block}-{'crossing' if crossing else 'inside'}.npz"
+        return self.folder / f"edges-{block}-{'crossing' if crossing else 'inside'}"
 
     def _names_path(self, block: int, solver: str) -> Path:
         return self.folder / f"names-{solver}-{block}.npy"
 
     def _path(self, kind: str, level: int, where: Place) -> Path:
-        return self.folder / f"{kind}-{level}-{'-'.join(map(str, where))}.npz"
+        return self.folder / f"{kind}-{level}-{'-'.join(map(str, where))}"
 
     def write_graph(self, block: int) -> None:
         """Job: the edges that a block owns, those across its faces in a table of their own."""
         edges = self.volume.edges(block, self.objective)
         across = edges.v >> np.uint64(32) != block
         for crossing, part in ((False, edges.take(~across)), (True, edges.take(across))):
-            np.savez(self._edges_path(block, crossing), **vars(part))
+            save(self._edges_path(block, crossing), *columns(part))
 
-    def solve_leaf(self, block: int) -> None:
-        """Job: a block; reads its own edges and those that its lower neighbours own."""
+    def solve_leaves(self, blocks: range) -> None:
+        """Job: a batch of blocks, one after the other."""
+        for block in blocks:
+            self._solve_leaf(block)
+
+    def _solve_leaf(self, block: int) -> None:
+        """Solve a block; reads its own edges and those that its lower neighbours own."""
         where = coordinate(block)
         tables = [load_edges(self._edges_path(block, False)), load_edges(self._edges_path(block, True))]
         for step in itertools.product((0, 1), repeat=3):
@@ -227,27 +233,30 @@ class Workspace:
     def solve_superblock(self, level: int, where: Place) -> None:
         """Job: join the children of the level below and solve."""
         children = [
-            load_superblock(self._path("part", level - 1, (2 * where[0] + z, 2 * where[1] + y, 2 * where[2] + x)))
+            self._part(level - 1, (2 * where[0] + z, 2 * where[1] + y, 2 * where[2] + x))
             for z, y, x in itertools.product((0, 1), repeat=3)
         ]
         self._solve(level, where, join(children))
 
     def _solve(self, level: int, where: Place, part: Superblock) -> None:
         clusters, solved = solve(part, self.objective)
-        np.savez(self._path("map", level, where), nodes=part.nodes, clusters=clusters)
-        save_superblock(self._path("part", level, where), solved)
+        save(self._path("map", level, where), part.nodes, clusters)
+        tables = (*columns(solved.edges), *columns(solved.crossing))
+        save(self._path("part", level, where), solved.nodes, *tables, solved.inside)
+
+    def _part(self, level: int, where: Place) -> Superblock:
+        nodes, *tables, inside = load(self._path("part", level, where), 10)
+        return Superblock(nodes, SignedEdges(*tables[:4]), SignedEdges(*tables[4:]), inside)
 
     def compose(self, layer: int) -> None:
         """Job: names of the supervoxels of a layer of blocks, by the maps on each block's path to the root."""
-        with np.load(self._path("map", LEVELS, (0, 0, 0))) as data:
-            root_nodes, root_clusters = data["nodes"], data["clusters"]
+        root = load(self._path("map", LEVELS, (0, 0, 0)), 2)
         for block in range(layer * GRID**2, (layer + 1) * GRID**2):
             names = self.volume.ids(block)
             for level in range(LEVELS):
                 z, y, x = (c >> level for c in coordinate(block))
-                with np.load(self._path("map", level, (z, y, x))) as data:
-                    names = follow(names, data["nodes"], data["clusters"])
-            np.save(self._names_path(block, "blocks"), follow(names, root_nodes, root_clusters))
+                names = follow(names, *load(self._path("map", level, (z, y, x)), 2))
+            np.save(self._names_path(block, "blocks"), follow(names, *root))
 
     def solve_in_core(self, solver: str, threads: int) -> None:
         """Job: everything at once, by bioimage_cpp or by bigseg's kernel."""
@@ -301,7 +310,8 @@ class Workspace:
 
     def in_blocks(self, workers: int) -> list[Usage]:
         """Solve level by level; the usage of each, and of the composition."""
-        used = [run((partial(self.solve_leaf, block) for block in range(GRID**3)), workers)]
+        rows = (range(first, first + GRID) for first in range(0, GRID**3, GRID))
+        used = [run((partial(self.solve_leaves, row) for row in rows), workers)]
         for level in range(1, LEVELS + 1):
             places = itertools.product(range(GRID >> level), repeat=3)
             used.append(run((partial(self.solve_superblock, level, (z, y, x)) for z, y, x in places), workers))
@@ -311,8 +321,7 @@ class Workspace:
         """Nodes that the superblocks of a level solved."""
         total = 0
         for z, y, x in itertools.product(range(GRID >> level), repeat=3):
-            with np.load(self._path("map", level, (z, y, x))) as data:
-                total += len(data["nodes"])
+            total += len(load(self._path("map", level, (z, y, x)), 1)[0])
         return total
 
     def same(self, first: str, second: str) -> bool:

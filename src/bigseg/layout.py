@@ -70,6 +70,10 @@ class Layout:
         """Global intensity statistics of one time point."""
         return self.folder / "ingest" / time_name(time) / "statistics.json"
 
+    def status(self, stage: str) -> Path:
+        """Folder with the markers of a stage, one folder per time point."""
+        return self.folder / "status" / stage
+
     def marker(self, stage: str, time: int | None, unit: str) -> Path:
         """The marker of one job; ``time`` is None for jobs over all time points."""
         return self._job("status", stage, time, unit, ".json")

@@ -58,7 +58,7 @@ def run_unit(step: Step, blocks: str | None, batches: int, threads: int) -> Summ
     digests = upstream_digests(upstream_markers(step, pieces, batches, keys_only=True))
     ledger_path = step.layout.ledger(step.stage, time_point, unit)
     # Ledgers of other batches count too: a change of the number of batches must not run anything again.
-    known = youngest(step_ledgers(ledger_path.parent, step.step))
+    known = youngest(step_ledgers(ledger_path.parent, step.step, pieces))
     ledger = Ledger(ledger_path)
     records: dict[int, tuple[Record, bool]] = {}
     stop = threading.Event()

@@ -9,7 +9,8 @@ from graph_checks import grids
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bigseg.kernels.intensity import boundary_map, smooth, smoothing_halo
+from bigseg.geometry.halo import smoothing_halo
+from bigseg.kernels.intensity import boundary_map, smooth
 
 SIGMAS = st.tuples(*[st.sampled_from([0.0, 0.3, 0.7, 1.0, 1.3, 2.6])] * 3)
 

@@ -35,6 +35,8 @@ from bigseg.kernels.tissue import Tissue
 
 BLOCKS = {"block_shape": [24, 32, 32]}
 NUMBER_OF_BLOCKS = 4
+HERE = {"results": "results", "work": "work"}
+"""Relative folders, so that a finished run may be copied to another place."""
 AFTER_SUPERVOXELS = {"graph.blocks", "partition.root"}
 AFTER_PARTITION = {
     "segment.objects",
@@ -59,17 +61,21 @@ def single(cells) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def first_run(single, tmp_path_factory) -> Settings:
     """A finished run with its report; tests work on copies of it."""
-    config = settings(tmp_path_factory.mktemp("first"), single, blocks=BLOCKS, pyramid={"smallest": 32})
-    run(config, None)
+    folder = tmp_path_factory.mktemp("first")
+    config = settings(folder, single, blocks=BLOCKS, pyramid={"smallest": 32})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run({**config, **HERE}, None)
     return config
 
 
 @pytest.fixture
-def finished(first_run, tmp_path) -> Settings:
-    """A finished run of the test's own."""
+def finished(first_run, tmp_path, monkeypatch) -> Settings:
+    """A finished run of the test's own, in the working directory."""
     for key in ("results", "work"):
         shutil.copytree(first_run[key], tmp_path / key)
-    return {**first_run, "results": str(tmp_path / "results"), "work": str(tmp_path / "work")}
+    monkeypatch.chdir(tmp_path)
+    return {**first_run, **HERE}
 
 
 # Quality, and that blocks do not matter

@@ -32,6 +32,8 @@ def spec_of(folder: Path, grid: Grid, chunk=None, times=1, channels=None, dtype=
         shard_shape=shard_shape(grid.shape, grid.block_shape, chunk),
         chunk_shape=chunk,
         lock=folder / "locks" / "array.lock",
+        status=folder / "status" / "stage",
+        step="blocks",
     )
 
 
@@ -250,3 +252,19 @@ def test_other_tools_see_the_same_voxels(tmp_path_factory, grid):
         array = zarr.open_array(str(spec.path), mode="r")
         np.testing.assert_array_equal(array[0], voxels(grid.shape))
         assert array.metadata.dimension_names == tuple("tzyx")
+
+
+def test_replacing_an_array_takes_back_the_markers_of_all_its_time_points(tmp_path):
+    grid = Grid((4, 4, 4), (2, 4, 4))
+    spec = spec_of(tmp_path, grid, times=2)
+    ensure_array(spec)
+    vouching = [spec.status / when / "blocks-000000-000001.json" for when in ("t0000", "t0001")]
+    others = [spec.status / "t0000" / "statistics.json", tmp_path / "status" / "other" / "t0000" / "blocks-0-1.json"]
+    for path in (*vouching, *others):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    ensure_array(spec)
+    assert all(path.exists() for path in (*vouching, *others))
+    ensure_array(spec_of(tmp_path, Grid((4, 4, 4), (4, 4, 4)), times=2))
+    assert not any(path.exists() for path in vouching)
+    assert all(path.exists() for path in others)

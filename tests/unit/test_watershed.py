@@ -13,9 +13,9 @@ from skimage.feature import peak_local_max
 from skimage.measure import label as skimage_label
 
 from bigseg.kernels.maxima import local_maxima, mark_groups
+from bigseg.geometry.halo import watershed_halo
 from bigseg.kernels.watershed import (
     crop_and_split,
-    default_halo,
     distance_watershed,
     height_map,
     label_sizes,
@@ -377,4 +377,4 @@ def test_pieces_of_a_crop_against_brute_force(labels, data):
     ],
 )
 def test_default_halo(voxel_size, halo):
-    assert default_halo(voxel_size) == halo
+    assert watershed_halo(np.array(voxel_size) / min(voxel_size)) == halo

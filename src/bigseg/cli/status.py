@@ -16,20 +16,17 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show how many jobs are done, per sample, stage and time point."""
-    import yaml
-
-    from bigseg.config import load_config
+    from bigseg.config import read_settings
     from bigseg.layout import time_name
     from bigseg.planning.workflow import Workflow
 
-    load_config(config)
-    jobs = Workflow(yaml.safe_load(config.read_text(encoding="utf-8")), str(config))
+    jobs = Workflow(read_settings(config), str(config))
     table: dict[str, dict[str, dict[str, list[int]]]] = {}
     for step, sample, time, batch in jobs.jobs():
         stage = step.split(".")[0]
         when = "all" if time is None else time_name(time)
         counts = table.setdefault(sample, {}).setdefault(stage, {}).setdefault(when, [0, 0])
-        counts[0] += Path(jobs.marker(step, sample, time, batch)).exists()
+        counts[0] += jobs.is_done(step, sample, time, batch)
         counts[1] += 1
     if as_json:
         typer.echo(

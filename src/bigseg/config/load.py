@@ -14,11 +14,11 @@ from bigseg.config.models import Config
 from bigseg.errors import UserError
 
 
-def load_config(path: Path) -> Config:
-    """Read and validate a configuration file.
+def read_settings(path: Path) -> Mapping[str, Any]:
+    """Read a configuration file without validating it.
 
     Raises:
-        UserError: the file is missing, not YAML, or not a valid configuration.
+        UserError: the file is missing, not YAML, or holds no settings.
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -28,7 +28,16 @@ def load_config(path: Path) -> Config:
         raise UserError(f"{path}: is not YAML: {error}", "correct the file at that place") from error
     if not isinstance(data, Mapping):
         raise UserError(f"{path}: holds no settings", "write a configuration with `bigseg init`")
-    return validate_config(data, str(path))
+    return data
+
+
+def load_config(path: Path) -> Config:
+    """Read and validate a configuration file.
+
+    Raises:
+        UserError: the file is missing, not YAML, or not a valid configuration.
+    """
+    return validate_config(read_settings(path), str(path))
 
 
 def validate_config(data: Mapping[str, Any], origin: str) -> Config:

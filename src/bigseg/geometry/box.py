@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 Triple = tuple[int, int, int]
+
+
+def triple(values: Sequence[int]) -> Triple:
+    """Three integers (z, y, x), e.g. from JSON."""
+    z, y, x = values
+    return (int(z), int(y), int(x))
 
 
 @dataclass(frozen=True)

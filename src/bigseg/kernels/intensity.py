@@ -5,19 +5,12 @@ from __future__ import annotations
 import bioimage_cpp as bic
 import numpy as np
 
-Triple = tuple[float, float, float]
+from bigseg.geometry.halo import GAUSSIAN_WINDOW
 
-_TRUNCATE = 4.0
-"""Gaussian windows end at this many standard deviations."""
+Triple = tuple[float, float, float]
 
 _NO_SMOOTHING = 1e-3
 """A standard deviation so small that the neighbours' weights are 0; the library wants it to be positive."""
-
-
-def smoothing_halo(sigma: Triple) -> tuple[int, int, int]:
-    """Voxels (z, y, x) beyond a box that :func:`smooth` looks at."""
-    z, y, x = (int(np.ceil(_TRUNCATE * s)) + 1 if s > 0 else 0 for s in sigma)
-    return (z, y, x)
 
 
 def smooth(image: np.ndarray, sigma: Triple) -> np.ndarray:
@@ -32,9 +25,9 @@ def smooth(image: np.ndarray, sigma: Triple) -> np.ndarray:
     thin = [axis for axis in range(3) if values.shape[axis] == 1]
     squeezed = values.squeeze(axis=tuple(thin)) if len(thin) == 1 else values
     per_axis = [max(sigma[axis], _NO_SMOOTHING) for axis in range(3) if not (len(thin) == 1 and axis in thin)]
-    return np.asarray(bic.filters.gaussian_smoothing(squeezed, per_axis, window_size=_TRUNCATE), np.float32).reshape(
-        values.shape
-    )
+    return np.asarray(
+        bic.filters.gaussian_smoothing(squeezed, per_axis, window_size=GAUSSIAN_WINDOW), np.float32
+    ).reshape(values.shape)
 
 
 def boundary_map(image: np.ndarray, low: float, high: float, *, invert: bool) -> np.ndarray:

@@ -7,7 +7,6 @@ The supervoxels are those of ``elf.segmentation.watershed.distance_transform_wat
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import bioimage_cpp
@@ -22,20 +21,6 @@ Mask = NDArray[np.bool_]
 
 DISTANCE_SCALE = 20.0
 """Distance to the boundary, in voxels of the finest axis, at which the distance term of the height is halved."""
-
-HALO = 32
-"""Default halo along the finest axis, in voxels."""
-
-
-def default_halo(voxel_size: Sequence[float]) -> tuple[int, int, int]:
-    """Compute the halo in voxels (z, y, x): 32 along the finest axis, the same physical length along the others.
-
-    Args:
-        voxel_size: voxel size along (z, y, x) in any unit, or the sampling relative to the finest axis.
-    """
-    finest = min(voxel_size)
-    z, y, x = (math.ceil(HALO * finest / size) for size in voxel_size)
-    return (z, y, x)
 
 
 def distance_watershed(

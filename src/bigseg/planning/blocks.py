@@ -6,7 +6,7 @@ from math import ceil, prod
 
 from bigseg.config.models import Blocks
 from bigseg.errors import UserError
-from bigseg.geometry.box import Triple
+from bigseg.geometry.box import Triple, triple
 
 _AUTO_BLOCK = 256
 _LARGEST_CHUNK = 64
@@ -22,33 +22,33 @@ def choose_shapes(sample: str, volume: Triple, blocks: Blocks) -> tuple[Triple, 
         UserError: a block is larger than the volume, or no chunk divides it.
     """
     wanted = blocks.block_shape
-    block = _triple([_auto_block(n) for n in volume] if wanted == "auto" else wanted)
+    block = triple([_auto_block(n) for n in volume] if wanted == "auto" else wanted)
     given = blocks.chunk_shape
-    legal = _legal(block, volume, None if given == "auto" else _triple(given))
+    legal = _legal(block, volume, None if given == "auto" else triple(given))
     if any(b > n for b, n in zip(block, volume, strict=True)):
         raise UserError(
             f"blocks.block_shape: {list(block)} is larger than the volume {list(volume)} of sample {sample!r}",
             f"set blocks.block_shape to {list(legal)}, or to auto",
         )
     if given != "auto":
-        return block, _triple(given)
+        return block, triple(given)
     if block != legal:
         raise UserError(
             f"blocks.block_shape: {list(block)} cannot be divided into chunks of {_SMALLEST_CHUNK} to {_LARGEST_CHUNK} "
             "voxels per axis",
             f"set blocks.block_shape to {list(legal)}, or to auto",
         )
-    return block, _triple([_chunk(b) or min(b, _LARGEST_CHUNK) for b in block])
+    return block, triple([_chunk(b) or min(b, _LARGEST_CHUNK) for b in block])
 
 
 def _legal(block: Triple, volume: Triple, chunk: Triple | None) -> Triple:
     """The shape nearest to a block's that fits into the volume and consists of whole chunks."""
     sides = [min(b, n) for b, n in zip(block, volume, strict=True)]
     if chunk is not None:
-        return _triple([max(c, s // c * c) for s, c in zip(sides, chunk, strict=True)])
+        return triple([max(c, s // c * c) for s, c in zip(sides, chunk, strict=True)])
     # An axis of a single block need not be divided: its last chunk may be cut by the edge of the volume.
     fits = [s == n or _chunk(s) is not None for s, n in zip(sides, volume, strict=True)]
-    return _triple([s if good else s // _SMALLEST_CHUNK * _SMALLEST_CHUNK for s, good in zip(sides, fits, strict=True)])
+    return triple([s if good else s // _SMALLEST_CHUNK * _SMALLEST_CHUNK for s, good in zip(sides, fits, strict=True)])
 
 
 def number_of_batches(volume: Triple) -> int:
@@ -69,8 +69,3 @@ def _chunk(block: int) -> int | None:
     if block <= _LARGEST_CHUNK:
         return block
     return next((c for c in range(_LARGEST_CHUNK, _SMALLEST_CHUNK - 1, -1) if block % c == 0), None)
-
-
-def _triple(values: list[int]) -> Triple:
-    z, y, x = values
-    return (z, y, x)

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bigseg.config.samples import Input, Sample
 from bigseg.errors import UserError
 from bigseg.resume.files import write_json
@@ -73,7 +71,7 @@ def _check_shapes(name: str, sample: Sample, headers: dict[str, VolumeHeader]) -
                 f"the image {sample.input.path} has {_zyx(image)}",
                 f"give a {role} of the image's shape, or correct `axes` or `key`",
             )
-        if role == "truth" and np.dtype(other.dtype).kind not in "bui":
+        if role == "truth" and not other.dtype.startswith(("bool", "int", "uint")):
             raise UserError(
                 f"samples.{name}.truth: {getattr(sample, role).path} is of type {other.dtype}, labels are integers",
                 "correct `key`, or convert the labels",

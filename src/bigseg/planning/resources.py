@@ -23,26 +23,41 @@ _BYTES_PER_VOXEL = {
 """Peak bytes per voxel of a block with its halo, measured by ``make bench-memory`` and rounded up. A block of the
 pyramid is made from up to eight blocks of the level before."""
 
-_REPORT_BYTES = 400_000_000
-"""Pictures have a fixed size, whatever that of the volume."""
+_READER_MB = 350
+"""Decoded pieces of a user's file (TIFF, HDF5) that are kept in memory."""
 
-_BYTES_PER_SUPERVOXEL = 4000
+_OPENS_USERS_FILE = ("ingest.blocks", "evaluate.blocks")
+
+_WHOLE_MB = {"ingest.statistics": 100, "pyramid.metadata": 50, "report.page": 400}
+"""Steps of a single piece whose memory does not depend on the volume."""
+
 _VOXELS_PER_SUPERVOXEL = 500
+_BYTES_PER_SUPERVOXEL = 4000
+_VOXELS_PER_OBJECT = 2000
+_BYTES_PER_OBJECT = 1000
+"""Supposed for steps that hold the whole graph, or all objects; the partition of a noisy image may need more, and gets
+it with the second attempt."""
+
 _VOXELS_PER_MINUTE = 30_000_000
 """Half of what the slowest stage does on one slow core."""
 
 
 def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
     """Memory in MB for a job of a step; doubled with every attempt after a failure."""
+    voxels = prod(plan.grid.shape)
     if step.in_batches:
         halo = step.parameters.get("halo", (0, 0, 0))
         outer = prod(min(n, b + 2 * h) for n, b, h in zip(plan.grid.shape, plan.grid.block_shape, halo, strict=True))
-        need = _BYTES_PER_VOXEL[step.stage] * outer * threads
-    elif step.stage == "report":
-        need = _REPORT_BYTES
+        need = _BYTES_PER_VOXEL[step.stage] * outer * threads // 1_000_000
+        if step.name in _OPENS_USERS_FILE or step.parameters.get("mask"):
+            need += _READER_MB
+    elif step.name in _WHOLE_MB:
+        need = _WHOLE_MB[step.name]
+    elif step.name == "partition.root":
+        need = voxels // _VOXELS_PER_SUPERVOXEL * _BYTES_PER_SUPERVOXEL // 1_000_000
     else:
-        need = prod(plan.grid.shape) // _VOXELS_PER_SUPERVOXEL * _BYTES_PER_SUPERVOXEL
-    return int((_BASE_MB + need // 1_000_000) << (attempt - 1))
+        need = voxels // _VOXELS_PER_OBJECT * _BYTES_PER_OBJECT * (1 if step.per_time else len(plan.times)) // 1_000_000
+    return (_BASE_MB + need) << (attempt - 1)
 
 
 def runtime_minutes(plan: SamplePlan, blocks: int, attempt: int) -> int:

@@ -17,6 +17,7 @@ from bigseg.geometry.grid import Grid
 from bigseg.layout import Layout
 from bigseg.planning.blocks import choose_shapes, number_of_batches
 from bigseg.planning.headers import sample_headers
+from bigseg.resume.files import write_json
 from bigseg.volumes.header import OmeZarrLevel, VolumeHeader
 from bigseg.volumes.reference import v3_header
 
@@ -77,6 +78,7 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
     _check_owner(layout, sample)
     for key in ("results", "work"):
         _check_writable(key, Path(getattr(config, key)))
+    _check_work(layout)
     header = sample_headers(name, sample, layout.folder / "headers.json")["input"]
     block_shape, chunk_shape = choose_shapes(name, header.volume_shape, config.blocks)
     _check_halo(name, config.supervoxels.halo, header.volume_shape)
@@ -132,6 +134,22 @@ def _linkable(level: OmeZarrLevel) -> bool:
     except (OSError, ValueError, KeyError, UserError):
         return False
     return True
+
+
+def _check_work(layout: Layout) -> None:
+    """Refuse intermediates that speak of another result, or of one that is gone."""
+    remedy = f"to compute again, delete {layout.folder}; to keep it, choose another `work:` folder"
+    record = layout.folder / "results.json"
+    if layout.status("ingest").exists() and not layout.result.exists():
+        raise UserError(f"{layout.result}: is gone, but {layout.folder} says that it was computed", remedy)
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if found is not None and found != str(layout.results):
+        raise UserError(f"{layout.folder}: belongs to the results in {found!r}, not to {str(layout.results)!r}", remedy)
+    if found is None:
+        write_json(record, str(layout.results))
 
 
 def _check_writable(key: str, folder: Path) -> None:

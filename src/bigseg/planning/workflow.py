@@ -10,9 +10,12 @@ from typing import Any
 
 from bigseg.config import Config, validate_config
 from bigseg.config.samples import Input
+from bigseg.errors import UserError
 from bigseg.geometry.batches import batch_name, make_batches, parse_batch
 from bigseg.planning.resources import memory_mb, runtime_minutes
 from bigseg.planning.sample import SamplePlan, plan_sample
+from bigseg.resume.digest import digest_json
+from bigseg.resume.marker import Marker
 from bigseg.stages import find_step, steps_of
 from bigseg.stages.step import Step
 from bigseg.stages.upstream import upstream_markers
@@ -65,6 +68,15 @@ class Workflow:
         """Path of a job's marker."""
         step = self.step(name, sample, time)
         return str(self.plans[sample].layout.marker(step.stage, time, step.unit(batch)))
+
+    def is_done(self, name: str, sample: str, time: int | None, batch: str | None) -> bool:
+        """Whether a job's marker is there and was written with this version and these parameters."""
+        try:
+            marker = Marker.read(Path(self.marker(name, sample, time, batch)))
+        except UserError:
+            return False
+        step = self.step(name, sample, time)
+        return marker.version == step.version and marker.fingerprint == digest_json(step.parameters)
 
     def inputs(self, name: str, sample: str, time: int | None, batch: str | None) -> list[str]:
         """Markers of the jobs that a job needs, in the order of steps and batches."""

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from bigseg.config.samples import Input
-from bigseg.geometry.box import Box, Triple
+from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.levels import Level, pyramid_levels
 from bigseg.layout import Layout
-from bigseg.stages.step import Parameters, triple
+from bigseg.stages.step import Parameters
 from bigseg.volumes.image import open_coarse_image, open_image
 from bigseg.volumes.source import open_source
 from bigseg.volumes.store import VolumeArray

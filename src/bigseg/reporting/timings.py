@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
+from bigseg.geometry.box import triple
 from bigseg.layout import Layout
 from bigseg.resume.ledger import Record, step_ledgers, youngest
-from bigseg.stages.step import Parameters, triple
+from bigseg.stages.step import Parameters
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,22 @@ def read_ledger(path: Path) -> list[Record]:
     return records
 
 
-def step_ledgers(folder: Path, step: str) -> list[Path]:
-    """The ledgers of one step in a stage's folder, whatever batches it was cut into; ``image1`` is not ``image10``."""
-    return sorted([*folder.glob(f"{step}.jsonl"), *folder.glob(f"{step}-*.jsonl")])
+def step_ledgers(folder: Path, step: str, pieces: range | None = None) -> list[Path]:
+    """The ledgers of one step in a stage's folder, whatever batches it was cut into; ``image1`` is not ``image10``.
+
+    Args:
+        folder: folder of a stage and time point.
+        step: name of the step.
+        pieces: only ledgers of batches that hold any of these.
+    """
+    batches = []
+    for path in folder.glob(f"{step}-*.jsonl"):
+        first, _, last = path.stem.removeprefix(f"{step}-").partition("-")
+        if not (first.isdigit() and last.isdigit()):
+            continue
+        if pieces is None or (int(first) < pieces.stop and int(last) >= pieces.start):
+            batches.append(path)
+    return sorted([*folder.glob(f"{step}.jsonl"), *batches])
 
 
 def youngest(paths: list[Path]) -> dict[int, Record]:

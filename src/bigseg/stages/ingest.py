@@ -25,6 +25,8 @@ from bigseg.stages.step import (
 from bigseg.volumes.signature import files_signature, time_files
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from bigseg.config import Config
@@ -166,7 +168,7 @@ class IngestStatistics(WholeStep):
 
             merged = merge(parts())
             write_table(
-                self.layout.table("ingest", f"merged-histogram-c{channel}", self.time),
+                self._merged(channel),
                 {"bin": merged.bins, "count": merged.counts},
             )
             mean, deviation = mean_and_deviation(merged)
@@ -191,9 +193,15 @@ class IngestStatistics(WholeStep):
         return Outcome(digest_json(statistics))
 
     def intact(self, piece: int, record: Record) -> bool:
-        """Whether the statistics are still what was written."""
+        """Whether the histograms are there and the statistics still what was written."""
+        channels = range(self.parameters["channels"])
+        if not all(self._merged(channel).exists() for channel in channels):
+            return False
         try:
             found = json.loads(self.layout.statistics(self.time).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
         return digest_json(found) == record.digest
+
+    def _merged(self, channel: int) -> Path:
+        return self.layout.table("ingest", f"merged-histogram-c{channel}", self.time)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bigseg.geometry.box import triple
 from bigseg.resume.digest import digest_arrays
-from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, grid_parameters, image_parameters, triple
+from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, grid_parameters, image_parameters
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bigseg.errors import UserError
-from bigseg.geometry.box import Triple
+from bigseg.geometry.box import Triple, triple
+from bigseg.geometry.halo import smoothing_halo
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.stages.step import (
     Need,
@@ -36,20 +37,19 @@ class PredictBlocks(Step):
         """The settings, with the smoothing per axis in voxels."""
         settings = config.predict.model_dump()
         sigma = settings.pop("sigma")
+        per_axis = [round(sigma / s, 6) for s in plan.sampling]
         return {
             **storage_parameters(plan),
             **image_parameters(config, plan),
             **settings,
             "dtype": plan.header.dtype,
-            "sigma": [round(sigma / s, 6) for s in plan.sampling],
+            "sigma": per_axis,
+            "halo": list(smoothing_halo(per_axis)),
         }
 
     @property
     def _halo(self) -> Triple:
-        from bigseg.kernels.intensity import smoothing_halo
-
-        z, y, x = self.parameters["sigma"]
-        return smoothing_halo((z, y, x))
+        return triple(self.parameters["halo"])
 
     def needs(self, piece: int) -> list[Need]:
         """The image within reach of the smoothing; of the statistics only the two intensities that are used."""
@@ -106,4 +106,4 @@ class PredictBlocks(Step):
     def _store(self) -> VolumeArray:
         from bigseg.volumes.image import stage_array
 
-        return stage_array(self.layout, self.layout.boundary_map, self.parameters, self.time, "uint8")
+        return stage_array(self.layout, self.layout.boundary_map, self.parameters, self.time, "uint8", self.name)

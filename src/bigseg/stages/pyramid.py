@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from bigseg.geometry.box import Box, Triple
+from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.levels import pyramid_levels
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.stages.step import (
@@ -19,7 +19,6 @@ from bigseg.stages.step import (
     all_stored,
     image_parameters,
     storage_parameters,
-    triple,
     zero_channels,
 )
 
@@ -119,8 +118,8 @@ class PyramidBlocks(Step):
         from bigseg.volumes.image import coarse_image, stage_array
 
         if self.kind == "image":
-            return coarse_image(self.layout, self._path(self.level), self.parameters, self.time)
-        return stage_array(self.layout, self._path(self.level), self.parameters, self.time, "uint64")
+            return coarse_image(self.layout, self._path(self.level), self.parameters, self.time, self.name)
+        return stage_array(self.layout, self._path(self.level), self.parameters, self.time, "uint64", self.name)
 
 
 @cache
@@ -183,5 +182,8 @@ class PyramidMetadata(WholeStep):
         return Outcome(digest_json(self.parameters))
 
     def intact(self, piece: int, record: Record) -> bool:
-        """Whether the metadata are still there."""
-        return (self.layout.labels().parent / "zarr.json").exists()
+        """Whether the metadata and all levels that they name are still there."""
+        levels = range(len(self.parameters["levels"]))
+        arrays = [path for level in levels for path in (self.layout.image(level), self.layout.labels(level))]
+        groups = (self.layout.result, self.layout.labels().parent)
+        return all((folder / "zarr.json").exists() for folder in (*arrays, *groups))

@@ -115,4 +115,4 @@ class SegmentBlocks(Step):
     def _store(self) -> VolumeArray:
         from bigseg.volumes.image import stage_array
 
-        return stage_array(self.layout, self.layout.labels(), self.parameters, self.time, "uint64")
+        return stage_array(self.layout, self.layout.labels(), self.parameters, self.time, "uint64", self.name)

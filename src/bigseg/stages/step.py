@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bigseg.geometry.box import Triple
+from bigseg.geometry.box import triple
 from bigseg.geometry.grid import Grid
 from bigseg.layout import Layout
 
@@ -167,12 +167,6 @@ class WholeStep(Step):
     def describe(self, piece: int) -> str:
         """The time point, if there is one."""
         return f"time point {self.time}" if self.per_time else "all time points"
-
-
-def triple(values: Sequence[int]) -> Triple:
-    """Three integers from JSON."""
-    z, y, x = values
-    return (int(z), int(y), int(x))
 
 
 def grid_parameters(plan: SamplePlan) -> Parameters:

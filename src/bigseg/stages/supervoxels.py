@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bigseg.config.samples import Input
-from bigseg.geometry.box import Box, Triple
+from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.grid import supervoxel_id_range
+from bigseg.geometry.halo import watershed_halo
 from bigseg.resume.digest import digest_arrays
-from bigseg.stages.step import (
-    Need,
-    Outcome,
-    Parameters,
-    Step,
-    all_stored,
-    storage_parameters,
-    triple,
-    zero_channels,
-)
+from bigseg.stages.step import Need, Outcome, Parameters, Step, all_stored, storage_parameters, zero_channels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,8 +20,6 @@ if TYPE_CHECKING:
     from bigseg.resume.ledger import Record
     from bigseg.volumes.source import Source
     from bigseg.volumes.store import VolumeArray
-
-_AUTO_HALO = 32
 
 
 class SupervoxelsBlocks(Step):
@@ -45,7 +34,7 @@ class SupervoxelsBlocks(Step):
         sampling = plan.sampling if settings.pop("anisotropic") else (1.0, 1.0, 1.0)
         halo = settings.pop("halo")
         if halo == "auto":
-            halo = [math.ceil(_AUTO_HALO / s) for s in sampling]
+            halo = list(watershed_halo(sampling))
         if settings["dimension"] == "stacked_2d":
             halo[0] = 0  # planes do not see each other
         return {
@@ -122,9 +111,9 @@ class SupervoxelsBlocks(Step):
     def _store(self) -> VolumeArray:
         from bigseg.volumes.image import stage_array
 
-        return stage_array(self.layout, self.layout.supervoxels, self.parameters, self.time, "uint64")
+        return stage_array(self.layout, self.layout.supervoxels, self.parameters, self.time, "uint64", self.name)
 
     def _continues(self) -> VolumeArray:
         from bigseg.volumes.image import stage_array
 
-        return stage_array(self.layout, self.layout.continues, self.parameters, self.time, "uint8")
+        return stage_array(self.layout, self.layout.continues, self.parameters, self.time, "uint8", self.name)

@@ -32,17 +32,17 @@ def copied_image(layout: Layout, parameters: Parameters, time: int) -> VolumeArr
         parameters: ``shape``, ``block_shape``, ``chunk_shape``, ``channels`` and ``dtype``.
         time: time point that will be written.
     """
-    return coarse_image(layout, layout.image(), {**parameters, "axes": "tczyx"}, time)
+    return coarse_image(layout, layout.image(), {**parameters, "axes": "tczyx"}, time, "ingest.blocks")
 
 
-def coarse_image(layout: Layout, path: Path, parameters: Parameters, time: int) -> VolumeArray:
+def coarse_image(layout: Layout, path: Path, parameters: Parameters, time: int, writer: str) -> VolumeArray:
     """A coarser level of the image; arguments as :func:`copied_image`, with the level's shapes and its ``axes``.
 
     The axes are those of level 0, which lacks t or c where it is the user's own array.
     """
     leading = {"t": time + 1, "c": parameters["channels"]}
     lengths = tuple(leading[axis] for axis in parameters["axes"] if axis in leading)
-    return _array(layout, path, parameters, lengths, parameters["axes"], parameters["dtype"])
+    return _array(layout, path, parameters, lengths, parameters["axes"], parameters["dtype"], writer)
 
 
 def open_coarse_image(layout: Layout, level: int) -> VolumeArray:
@@ -52,7 +52,7 @@ def open_coarse_image(layout: Layout, level: int) -> VolumeArray:
     return VolumeArray(path, "".join(names) if names else "tczyx")
 
 
-def stage_array(layout: Layout, path: Path, parameters: Parameters, time: int, dtype: str) -> VolumeArray:
+def stage_array(layout: Layout, path: Path, parameters: Parameters, time: int, dtype: str, writer: str) -> VolumeArray:
     """An array (t, z, y, x) that a stage writes, created or lengthened so that it has time point ``time``.
 
     Args:
@@ -61,8 +61,9 @@ def stage_array(layout: Layout, path: Path, parameters: Parameters, time: int, d
         parameters: ``shape``, ``block_shape`` and ``chunk_shape``.
         time: time point that will be written.
         dtype: NumPy name of the type.
+        writer: name of the step that writes it, ``stage.step``.
     """
-    return _array(layout, path, parameters, (time + 1,), "tzyx", dtype)
+    return _array(layout, path, parameters, (time + 1,), "tzyx", dtype, writer)
 
 
 def open_image(layout: Layout, parameters: Parameters) -> VolumeArray | Source:
@@ -78,8 +79,9 @@ def open_image(layout: Layout, parameters: Parameters) -> VolumeArray | Source:
 
 
 def _array(
-    layout: Layout, path: Path, parameters: Parameters, leading: tuple[int, ...], axes: str, dtype: str
+    layout: Layout, path: Path, parameters: Parameters, leading: tuple[int, ...], axes: str, dtype: str, writer: str
 ) -> VolumeArray:
+    stage, _, step = writer.partition(".")
     volume, block, chunk = (tuple(parameters[key]) for key in ("shape", "block_shape", "chunk_shape"))
     return ensure_array(
         ArraySpec(
@@ -90,5 +92,7 @@ def _array(
             shard_shape=shard_shape(volume, block, chunk),
             chunk_shape=chunk,
             lock=layout.lock(path),
+            status=layout.status(stage),
+            step=step,
         )
     )

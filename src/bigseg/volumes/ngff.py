@@ -90,4 +90,7 @@ def _drop_other_levels(layout: Layout, count: int) -> None:
     for folder in (layout.result, layout.labels().parent):
         for entry in folder.iterdir():
             if entry.name.isdigit() and int(entry.name) >= count:
+                for marker in layout.status("pyramid").glob(f"*/*{entry.name}-*.json"):
+                    if marker.name.startswith((f"image{entry.name}-", f"labels{entry.name}-")):
+                        marker.unlink(missing_ok=True)  # of an earlier configuration: this one has no such level
                 shutil.rmtree(entry)

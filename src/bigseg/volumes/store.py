@@ -47,6 +47,10 @@ class ArraySpec:
     chunk_shape: Triple
     lock: Path
     """File that is locked while the array is made; outside the store, which holds nothing but data."""
+    status: Path
+    """Folder with the markers of the stage that writes the array."""
+    step: str
+    """Name of the step that writes it."""
 
 
 class VolumeArray:
@@ -144,6 +148,10 @@ def ensure_array(spec: ArraySpec) -> VolumeArray:
             if same:
                 return VolumeArray(spec.path, spec.axes)
         if spec.path.exists():
+            # Markers of other time points, which this run may not plan, would go on vouching for what is removed here.
+            # None of them can be of this configuration: its jobs write theirs after they have opened the array.
+            for marker in spec.status.glob(f"*/{spec.step}-*.json"):
+                marker.unlink(missing_ok=True)
             shutil.rmtree(spec.path)  # also what a kill in the middle of this left without metadata
         zarr.create_array(
             str(spec.path),

@@ -54,6 +54,6 @@ def _read(path: Path, columns: Sequence[str] | None, filters: list[tuple[str, st
     except (OSError, pa.ArrowException) as error:
         raise UserError(
             f"{path}: is missing or damaged ({error})",
-            "delete the sample's markers of that stage (the folder `status/<stage>`) and run again",
+            "delete this file and the folder `status/<stage>` of the sample, then run again",
         ) from error
     return {name: table[name].to_numpy() for name in table.column_names}
