@@ -66,3 +66,8 @@ class Sample(Settings):
         if times is not None and sorted(set(times)) != times:
             raise ValueError("allowed are distinct time points in ascending order")
         return times
+
+
+def owner(sample: Sample) -> dict[str, str | None]:
+    """What a result says of the run that it belongs to."""
+    return {"input": sample.input.path, "key": sample.input.key}

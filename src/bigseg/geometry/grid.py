@@ -1,6 +1,6 @@
 """The grid of blocks: inner boxes that tile the volume, numbered in C order.
 
-The index of a block is the upper part of the ids of its supervoxels (``supervoxel_ids``), so the numbering depends on
+The index of a block is the upper part of the ids of its supervoxels (:func:`supervoxel_id_range`), so the numbering depends on
 nothing but the shape of the volume and the shape of a block.
 """
 

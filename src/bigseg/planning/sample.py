@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from bigseg.config import Config
-from bigseg.config.samples import Sample
+from bigseg.config.samples import Sample, owner
 from bigseg.errors import UserError
 from bigseg.geometry.box import Triple
 from bigseg.geometry.grid import Grid
@@ -107,11 +107,6 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
         voxel_size_um=header.voxel_size_um or (1.0, 1.0, 1.0),
         layout=layout,
     )
-
-
-def owner(sample: Sample) -> dict[str, str | None]:
-    """What a result says of the run that it belongs to."""
-    return {"input": sample.input.path, "key": sample.input.key}
 
 
 def _check_halo(name: str, halo: list[int] | Literal["auto"], volume: Triple) -> None:

@@ -6,7 +6,7 @@ import json
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bigseg.config.samples import Input
+from bigseg.config.samples import Input, owner
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
 from bigseg.resume.digest import digest_arrays, digest_json
@@ -50,6 +50,7 @@ class IngestBlocks(Step):
             "input": plan.sample.input.model_dump(),
             "channels": plan.header.number_of_channels,
             "dtype": plan.header.dtype,
+            "owner": owner(plan.sample),
             "copy": image_parameters(config, plan)["copy"],
         }
 
@@ -84,7 +85,7 @@ class IngestBlocks(Step):
         blocks = [
             self._finite(self._source.read(self.time, c, box), c, box) for c in range(self.parameters["channels"])
         ]
-        claim_result(self.layout, self._owner)
+        claim_result(self.layout, self.parameters["owner"])
         if self.parameters["copy"]:
             store = copied_image(self.layout, self.parameters, self.time)
             for channel, block in enumerate(blocks):
@@ -103,10 +104,6 @@ class IngestBlocks(Step):
     @property
     def _input(self) -> Input:
         return Input.model_validate(self.parameters["input"])
-
-    @property
-    def _owner(self) -> dict[str, Any]:
-        return {"input": self._input.path, "key": self._input.key}
 
     @cached_property
     def _signature(self) -> str:

@@ -68,7 +68,7 @@ class PredictBlocks(Step):
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shard is still there."""
-        return all_stored(self, self._store(), piece, record)
+        return all_stored(self, self._store, piece, record)
 
     def process(self, piece: int) -> Outcome:
         """Read a block with its halo, smooth, scale and write it."""
@@ -82,7 +82,7 @@ class PredictBlocks(Step):
         inner = smooth(image, (z, y, x))[box.inside(outer).slices]
         low, high = self._limits
         result = boundary_map(inner, low, high, invert=self.parameters["invert"])
-        self._store().write(self.time, 0, box, result)
+        self._store.write(self.time, 0, box, result)
         return Outcome(digest_arrays(result), {"zeros": zero_channels([result])})
 
     @cached_property
@@ -103,7 +103,9 @@ class PredictBlocks(Step):
             )
         return [low, high]
 
+    @cached_property
     def _store(self) -> VolumeArray:
+        """The array that is written, opened once per job."""
         from bigseg.volumes.image import stage_array
 
         return stage_array(self.layout, self.layout.boundary_map, self.parameters, self.time, "uint8", self.name)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from bigseg.config.samples import owner
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.levels import pyramid_levels
 from bigseg.resume.digest import digest_arrays, digest_json
@@ -77,13 +78,13 @@ class PyramidBlocks(Step):
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shards are still there."""
-        return all_stored(self, self._store(), piece, record, self.parameters["channels"])
+        return all_stored(self, self._store, piece, record, self.parameters["channels"])
 
     def process(self, piece: int) -> Outcome:
         """Pool a block: images by the mean, labels by the most frequent one."""
         from bigseg.kernels.downsample import mean_pool, mode_pool
 
-        source, store = self._finer(), self._store()
+        source, store = self._finer(), self._store
         pool = mean_pool if self.kind == "image" else mode_pool
         pooled = [
             pool(source.read(self.time, c, self._finer_box(piece)), self._factor)
@@ -114,7 +115,9 @@ class PyramidBlocks(Step):
             return open_image(self.layout, self.parameters)
         return VolumeArray(self._path(self.level - 1), self.parameters["axes"])
 
+    @cached_property
     def _store(self) -> VolumeArray:
+        """The array that is written, opened once per job."""
         from bigseg.volumes.image import coarse_image, stage_array
 
         if self.kind == "image":
@@ -154,7 +157,7 @@ class PyramidMetadata(WholeStep):
             "block_shape": list(plan.grid.block_shape),
             "voxel_size_um": list(plan.voxel_size_um),
             "channels": list(plan.header.channels),
-            "owner": {"input": plan.sample.input.path, "key": plan.sample.input.key},
+            "owner": owner(plan.sample),
             "name": plan.name,
         }
 

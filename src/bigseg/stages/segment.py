@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bigseg.geometry.grid import supervoxel_id_range
@@ -85,7 +86,7 @@ class SegmentBlocks(Step):
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shard is still there."""
-        return all_stored(self, self._store(), piece, record)
+        return all_stored(self, self._store, piece, record)
 
     def process(self, piece: int) -> Outcome:
         """Paint the supervoxels with their objects."""
@@ -95,7 +96,7 @@ class SegmentBlocks(Step):
         box = self.grid.box(piece)
         supervoxels = VolumeArray(self.layout.supervoxels, "tzyx").read(self.time, 0, box)
         labels = paint(supervoxels, self._names(piece))
-        self._store().write(self.time, 0, box, labels)
+        self._store.write(self.time, 0, box, labels)
         return Outcome(digest_arrays(labels), {"zeros": zero_channels([labels])})
 
     def _names(self, piece: int) -> np.ndarray:
@@ -112,7 +113,9 @@ class SegmentBlocks(Step):
         table = read_range(self.layout.table("segment", "map", self.time), "id", int(objects[0]), int(objects[-1]) + 1)
         return look_up(objects, table["id"], table["cluster"])[inverse]
 
+    @cached_property
     def _store(self) -> VolumeArray:
+        """The array that is written, opened once per job."""
         from bigseg.volumes.image import stage_array
 
         return stage_array(self.layout, self.layout.labels(), self.parameters, self.time, "uint64", self.name)

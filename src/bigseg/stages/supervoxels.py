@@ -56,7 +56,7 @@ class SupervoxelsBlocks(Step):
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shard is still there."""
-        return all_stored(self, self._store(), piece, record)
+        return all_stored(self, self._store, piece, record)
 
     def process(self, piece: int) -> Outcome:
         """Watershed in the block with its halo, cut to the block, ids made unique by the block's number."""
@@ -89,8 +89,8 @@ class SupervoxelsBlocks(Step):
             local, count = crop_and_split(labels, inner)
         ids = local.astype(np.uint64)
         ids[ids > 0] += np.uint64(supervoxel_id_range(piece)[0])
-        self._store().write(self.time, 0, box, ids)
-        self._continues().write(self.time, 0, box, continues)
+        self._store.write(self.time, 0, box, ids)
+        self._continues.write(self.time, 0, box, continues)
         return Outcome(digest_arrays(local, continues), {"supervoxels": count, "zeros": zero_channels([ids])})
 
     def _outer(self, piece: int) -> Box:
@@ -108,12 +108,16 @@ class SupervoxelsBlocks(Step):
         spec = self.parameters["mask"]
         return None if spec is None else open_source(Input.model_validate(spec))
 
+    @cached_property
     def _store(self) -> VolumeArray:
+        """The array that is written, opened once per job."""
         from bigseg.volumes.image import stage_array
 
         return stage_array(self.layout, self.layout.supervoxels, self.parameters, self.time, "uint64", self.name)
 
+    @cached_property
     def _continues(self) -> VolumeArray:
+        """The second array that is written."""
         from bigseg.volumes.image import stage_array
 
         return stage_array(self.layout, self.layout.continues, self.parameters, self.time, "uint8", self.name)
