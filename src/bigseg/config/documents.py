@@ -56,7 +56,8 @@ def reference() -> str:
         "Generated from the models in `src/bigseg/config`; do not edit (`make config` writes it again).",
         "Write a configuration that fits your data with `bigseg init FOLDER --input FILE`. A configuration names only "
         "what differs from the defaults. Unknown keys are refused. Whatever you change, only what depends on it runs "
-        "again; what is under `execution` changes no result; another number of batches starts jobs again, and these skip their blocks.",
+        "again; what is under `execution` changes no result; another "
+        "number of batches starts jobs again, and these skip their blocks.",
         "Editors that know JSON schemas complete and check the file with this first line: "
         "`# yaml-language-server: $schema=config.schema.json`.",
         "## Top level",

@@ -1,7 +1,7 @@
 """The grid of blocks: inner boxes that tile the volume, numbered in C order.
 
-The index of a block is the upper part of the ids of its supervoxels (:func:`supervoxel_id_range`), so the numbering depends on
-nothing but the shape of the volume and the shape of a block.
+The index of a block is the upper part of the ids of its supervoxels (:func:`supervoxel_id_range`), so the numbering
+depends on nothing but the shape of the volume and the shape of a block.
 """
 
 from __future__ import annotations
