@@ -1,9 +1,9 @@
 """The partition in an octree of superblocks against one in-core solve: equality, memory, time.
 
 A synthetic region graph (supervoxels on a grid, planted objects, noisy boundaries; long-range repulsive edges for the
-mutex watershed) is cut into 8 × 8 × 8 blocks. Jobs are a row of blocks, or one superblock, each in a process of its own,
-forked from one that has done the imports; its peak resident memory and CPU time, reading and writing included, are what
-the system accounts to it. Files in a temporary folder carry everything from job to job. The last line is one JSON
+mutex watershed) is cut into 8 × 8 × 8 blocks. A job is a row of blocks or one superblock, in a process of its own that
+is forked from one that has done the imports. Its peak resident memory and CPU time, reading and writing included, are
+what the system accounts to it; files in a temporary folder carry everything from job to job. The last line is one JSON
 object.
 """
 

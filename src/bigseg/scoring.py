@@ -42,7 +42,8 @@ def score_sources(
         result: label volume of one channel and an integer type.
         truth: the same, of the same shape.
         ignore_zero: leave voxels with truth label 0 out of VOI and adapted Rand error.
-        time: the time point to score; all together if left out, each label being another object at each time point.
+        time: the time point to score, which one of the volumes may hold alone; all together if left out, each label
+            being another object at each time point.
         threads: blocks to read at once; as many as there are cores if left out.
         block_shape: (z, y, x) of a block; by default about ``VOXELS_PER_BLOCK``, along the chunks on disk.
 
@@ -55,8 +56,8 @@ def score_sources(
     from bigseg.kernels.scores import combine, tally
     from bigseg.progress import Progress
 
-    _check(result.header, truth.header)
-    number_of_times = result.header.number_of_times
+    _check(result.header, truth.header, one_time=time is not None and 1 in (_times(result), _times(truth)))
+    number_of_times = max(_times(result), _times(truth))
     if time is not None and not 0 <= time < number_of_times:
         raise UserError(f"there is no time point {time}: the volumes have {number_of_times}", "they are counted from 0")
     times = range(number_of_times) if time is None else [time]
@@ -104,14 +105,15 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _check(result: VolumeHeader, truth: VolumeHeader) -> None:
+def _check(result: VolumeHeader, truth: VolumeHeader, *, one_time: bool) -> None:
     """Refuse volumes that cannot be compared, before a voxel is read."""
     import numpy as np
 
-    if result.shape != truth.shape:
+    if result.shape[1:] != truth.shape[1:] or (result.shape[0] != truth.shape[0] and not one_time):
         raise UserError(
             f"the shapes (t, c, z, y, x) differ: the result has {result.shape}, the truth {truth.shape}",
-            "score label volumes of the same region and time points, at the same resolution",
+            "score label volumes of the same region and time points, at the same resolution; with --time, one of them "
+            "may hold that time point alone",
         )
     for name, header in (("result", result), ("truth", truth)):
         if header.number_of_channels != 1:
@@ -126,6 +128,10 @@ def _check(result: VolumeHeader, truth: VolumeHeader) -> None:
             )
 
 
+def _times(source: Source) -> int:
+    return source.header.number_of_times
+
+
 def _count(
     result: Source, truth: Source, t: int, boxes: Iterable[Box], workers: int, progress: Progress
 ) -> Iterator[Contingency]:
@@ -136,7 +142,8 @@ def _count(
 
     def count(box: Box) -> Contingency:
         try:
-            table = count_pairs(result.read(t, 0, box), truth.read(t, 0, box))
+            found, wanted = (source.read(min(t, _times(source) - 1), 0, box) for source in (result, truth))
+            table = count_pairs(found, wanted)
         except ValueError as error:
             raise UserError(f"{error} in block {box} of time point {t}", "labels are 0 (background) or more") from error
         progress.done(box.size)

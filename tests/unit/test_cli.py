@@ -230,10 +230,10 @@ def read(path: Path) -> tuple[np.ndarray, dict[str, object]]:
         return series.asarray(), {**size, "axes": series.axes, "unit": file.imagej_metadata["unit"]}
 
 
-def consecutive(found: np.ndarray) -> np.ndarray:
-    """The labels as 1, 2, 3, … in the order of their ids."""
+def consecutive(found: np.ndarray, first: int = 1) -> np.ndarray:
+    """The labels of one time point as 1, 2, 3, … in the order of their ids."""
     ids = np.unique(found[found > 0])
-    return np.where(found > 0, np.searchsorted(ids, found) + 1, 0)
+    return np.where(found > 0, np.searchsorted(ids, found) + first, 0)
 
 
 def test_export_all_time_points(cli, finished, tmp_path):
@@ -244,8 +244,10 @@ def test_export_all_time_points(cli, finished, tmp_path):
     wanted = labels(finished)
     assert voxels.shape == wanted.shape
     assert voxels.dtype == np.uint16
-    assert np.array_equal(voxels, consecutive(wanted))
-    assert f"{len(np.unique(wanted[wanted > 0]))} objects" in err
+    counts = [len(np.unique(frame[frame > 0])) for frame in wanted]
+    first, second = (consecutive(frame, start) for frame, start in zip(wanted, (1, 1 + counts[0]), strict=True))
+    assert np.array_equal(voxels, np.stack([first, second]))
+    assert f"{sum(counts)} objects" in err
     assert told["axes"] == "TZYX"
     assert (told["z"], told["y"], told["x"]) == pytest.approx((0.5, 0.25, 0.2), rel=1e-4)
     assert told["unit"] == "um"

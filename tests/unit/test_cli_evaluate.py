@@ -17,12 +17,14 @@ import zarr
 from typer.testing import CliRunner
 
 from bigseg.cli.evaluate import evaluate, label_input
+from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
 from bigseg.kernels.contingency import count_pairs
 from bigseg.kernels.scores import Scores, scores
 from bigseg.scoring import VOXELS_PER_BLOCK, choose_block_shape, score_sources
 from bigseg.volumes.header import VolumeHeader
+from bigseg.volumes.source import open_source
 
 
 class ArraySource:
@@ -390,3 +392,18 @@ def test_importing_the_command_imports_no_array_library():
         "import sys, bigseg.cli.evaluate; print(*({'numpy', 'zarr', 'h5py', 'scipy', 'pydantic'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "\n"
+
+
+def test_one_time_point_of_a_series_against_a_file_that_holds_it_alone(tmp_path):
+    series = np.zeros((2, 4, 6, 6), np.uint16)
+    series[0, :, :3], series[0, :, 3:], series[1] = 1, 2, 3
+    tifffile.imwrite(tmp_path / "series.tif", series, imagej=True, metadata={"axes": "TZYX"})
+    tifffile.imwrite(tmp_path / "second.tif", series[1], imagej=True, metadata={"axes": "ZYX"})
+    with (
+        open_source(Input(path=str(tmp_path / "series.tif"))) as result,
+        open_source(Input(path=str(tmp_path / "second.tif"))) as truth,
+    ):
+        assert score_sources(result, truth, time=1)["adapted_rand_error"] == 0
+        assert score_sources(result, truth, time=0)["voi_split"] == pytest.approx(1)
+        with pytest.raises(UserError, match="shapes"):
+            score_sources(result, truth)

@@ -5,10 +5,10 @@ After raising ``version`` write the digests again:
 
     BIGSEG_WRITE_GOLDEN=1 python -m pytest tests/unit/test_golden.py
 
-The volume is made of integers alone. Fractions in tables are rounded to nine digits before they are hashed, for libraries
-sum and take roots in an order and precision of the processor's own. What remains is that a compiler for another kind of
-processor (not x86-64) may round the smoothing before seeds and boundary map otherwise, and so move a voxel. The report is
-left out: it tells the time.
+The volume is made of integers alone. Fractions in tables are rounded to nine digits before they are hashed, for
+libraries sum and take roots in an order and precision of the processor's own. What remains is that a compiler for
+another kind of processor (not x86-64) may round the smoothing of image and distances otherwise, and so move a voxel.
+The report is left out: it tells the time.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def run_tiny() -> tuple[Workflow, dict[str, Any]]:
         "blocks": {"block_shape": BLOCKS},
         "pyramid": {"smallest": 20},
         "supervoxels": {"minimum_size": 20},
-        "segment": {"minimum_object_size": 40},
+        "segment": {"minimum_object_size": 300},
     }
     workflow = Workflow(config, "golden")
     run_here(workflow, WITHOUT_REPORT)
@@ -114,11 +114,17 @@ def run_tiny() -> tuple[Workflow, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def steps(tmp_path_factory) -> dict[str, dict[str, Any]]:
-    """Version, digest and upstream steps of each step, in order."""
+def tiny(tmp_path_factory) -> tuple[Workflow, dict[str, Any]]:
+    """The finished run and what each step made."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("golden"))
-        workflow, made = run_tiny()
+        return run_tiny()
+
+
+@pytest.fixture(scope="module")
+def steps(tiny) -> dict[str, dict[str, Any]]:
+    """Version, digest and upstream steps of each step, in order."""
+    workflow, made = tiny
     found = {}
     for name in workflow.steps(NAME):
         if name in made:
@@ -161,14 +167,13 @@ def test_every_step_has_a_digest(steps):
     assert {"pyramid.image1", "pyramid.labels1"} <= set(steps)
 
 
-def test_the_tiny_run_tests_something(tmp_path, monkeypatch):
-    """Objects are joined from supervoxels over a block face, a small one is merged, and the scores are not perfect."""
-    monkeypatch.chdir(tmp_path)
-    _, made = run_tiny()
-    (objects,) = made["measure.table"]
-    _, partition, _ = (len(set(column)) for column in (*made["partition.root"][0].values(), [0]))
-    assert 10 < len(objects["object"]) < partition < len(made["partition.root"][0]["id"])
-    assert 0 < made["evaluate.scores"]["adapted_rand_error"] < 0.5
+def test_the_tiny_run_tests_something(tiny):
+    """Supervoxels are joined, small objects merged, and the scores are not perfect."""
+    _, made = tiny
+    (measured,) = made["measure.table"]
+    supervoxels_to_objects, objects, _ = made["partition.root"]
+    assert 10 < len(measured["object"]) < len(objects["id"]) < len(supervoxels_to_objects["id"])
+    assert 0 < made["evaluate.scores"]["adapted_rand_error"] < 0.7
 
 
 def test_complaints():

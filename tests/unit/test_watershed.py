@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as npst
 from skimage.feature import peak_local_max
 from skimage.measure import label as skimage_label
 
-from bigseg.kernels.maxima import local_maxima, mark_groups
 from bigseg.geometry.halo import watershed_halo
+from bigseg.kernels.maxima import local_maxima, mark_groups
 from bigseg.kernels.watershed import (
     crop_and_split,
     distance_watershed,

@@ -1,4 +1,5 @@
 import os
+import shutil
 
 from snakemake.exceptions import WorkflowError
 
@@ -13,6 +14,10 @@ if "samples" not in config:
 
 def read_jobs():
     """All jobs of the configuration; what is wrong with it is told in one message."""
+    if shutil.which("bigseg") is None:
+        raise WorkflowError(
+            "bigseg: not on the PATH of the jobs\n  Remedy: activate the environment it is installed in"
+        )
     origin = ", ".join(map(str, workflow.configfiles)) or "config"
     try:
         return Workflow(config, origin)

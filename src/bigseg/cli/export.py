@@ -15,7 +15,7 @@ def export(
     time: Annotated[int | None, typer.Option(min=0, help="Time point; all if left out.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT if it exists.")] = False,
 ) -> None:
-    """Write labels as an ImageJ TIFF with small consecutive ids (1, 2, 3, … in the order of the objects' ids).
+    """Write labels as an ImageJ TIFF with small consecutive ids (1, 2, 3, …), other ones at each time point.
 
     Plane by plane, so the volume need not fit in memory. 16 bit where the ids fit, else 32 bit.
     """

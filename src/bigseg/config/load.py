@@ -72,6 +72,10 @@ def _explain(item: Mapping[str, Any]) -> str:
         return f"{path}: is missing"
     if not path:
         return str(message)
+    if item["type"] == "value_error" and isinstance(
+        item["input"], Mapping
+    ):  # a rule over several keys, whose message names the key and its value
+        return f"{path}.{message}"
     return f"{path}: {item['input']!r} is not allowed: {message}"
 
 

@@ -56,9 +56,9 @@ def object_table(
     """The table for users.
 
     Returns:
-        Columns: time, object, voxels, volume_um3, centroid_z_um … centroid_x_um (of voxel centres, from the corner of
-        the volume), equivalent_diameter_um, mean_intensity, the bounding box in voxels (both ends included) and
-        touches_edge (of the volume).
+        Columns: time, object, voxels, volume_um3, centroid_z_um … centroid_x_um (from the centre of
+        the first voxel, which is where OME-Zarr has its origin), equivalent_diameter_um, mean_intensity, the bounding
+        box in voxels (both ends included) and touches_edge (of the volume).
     """
     voxels = merged["voxels"].to_numpy()
     volume = voxels * float(np.prod(voxel_size_um))
@@ -67,7 +67,7 @@ def object_table(
     table["volume_um3"] = volume
     table["equivalent_diameter_um"] = np.cbrt(6 * volume / np.pi)
     for name, size in zip("zyx", voxel_size_um, strict=True):
-        table[f"centroid_{name}_um"] = (merged[f"sum_{name}"].to_numpy() / voxels + 0.5) * size
+        table[f"centroid_{name}_um"] = merged[f"sum_{name}"].to_numpy() / voxels * size
     table["mean_intensity"] = merged["sum_intensity"].to_numpy() / voxels
     edge = np.zeros(len(merged), bool)
     for name, length in zip("zyx", shape, strict=True):

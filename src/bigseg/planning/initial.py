@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,8 @@ def write_initial_config(
         UserError: the input cannot be read, or the folder has a configuration already or cannot be written.
     """
     target = folder / "config.yaml"
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file", "name a folder, which is made if needed")
     if target.exists() and not force:
         raise UserError(f"{target}: exists already", "choose another folder, or give --force")
     if not (_CHECKOUT / "workflow" / "Snakefile").is_file():
@@ -86,7 +90,7 @@ def write_initial_config(
     lines += [
         f"  {blocks} blocks of {list(block)} voxels",
         f"wrote {target}",
-        f"next: cd {folder} && snakemake --cores all",
+        f"next: cd {shlex.quote(str(folder))} && snakemake --cores all",
     ]
     return lines
 
@@ -144,7 +148,7 @@ def _fit(name: str, sample: dict[str, Any], memory_gb: float) -> Triple:
 
 def _absolute(path: str) -> str:
     """An absolute path, so that the configuration works from any folder; patterns stay patterns."""
-    return str(Path(path).expanduser().absolute())
+    return os.path.abspath(Path(path).expanduser())
 
 
 def _sample_name(path: str) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
 
-VERSION = 1
+VERSION = 2
 
 
 class MeasureBlocks(Step):

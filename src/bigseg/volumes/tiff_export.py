@@ -17,12 +17,15 @@ from bigseg.resume.files import replacing
 from bigseg.volumes.source import Source, open_source
 
 _SLAB_VOXELS = 1 << 25
+_TRACKS = "tracks"
+"""Name of the label image in which an object has the same id at all time points."""
 
 
 def export_labels(result: Path, output: Path, labels: str, time: int | None, *, overwrite: bool) -> int:
     """Write a label image of an OME-Zarr as an ImageJ TIFF (t, z, y, x), slab by slab.
 
-    Ids become 1, 2, 3, … in ascending order; an object has the same id at all time points.
+    Ids become 1, 2, 3, … in the order of time points and ids. Objects of different time points are different objects,
+    whatever their ids, unless the labels are tracks.
 
     Args:
         result: OME-Zarr with label images.
@@ -37,6 +40,8 @@ def export_labels(result: Path, output: Path, labels: str, time: int | None, *, 
     Raises:
         UserError: there are no such labels, the file exists, or it cannot be written.
     """
+    if output.suffix.lower() not in (".tif", ".tiff"):
+        raise UserError(f"{output}: is no name of a TIFF file", "end it with .tif")
     if output.exists() and not overwrite:
         raise UserError(f"{output}: exists already", "choose another name, or give --overwrite")
     with open_source(Input(path=str(result), key=f"labels/{labels}")) as source:
@@ -45,14 +50,22 @@ def export_labels(result: Path, output: Path, labels: str, time: int | None, *, 
         if time is not None and time >= header.number_of_times:
             raise UserError(f"{result}: has no time point {time}", f"time points are 0 to {header.number_of_times - 1}")
         ids = _distinct(source, times)
-        dtype = np.dtype(np.uint16 if len(ids) < 1 << 16 else np.uint32)
+        if labels == _TRACKS:
+            ids = dict.fromkeys(times, np.unique(np.concatenate(list(ids.values()))))
+            count = len(ids[times[0]])
+            first = dict.fromkeys(times, 1)
+        else:
+            sizes = [len(ids[t]) for t in times]
+            count = sum(sizes)
+            first = {t: 1 + sum(sizes[:i]) for i, t in enumerate(times)}
+        dtype = np.dtype(np.uint16 if count < 1 << 16 else np.uint32)
         z, y, x = header.voxel_size_um or (1.0, 1.0, 1.0)
         shape = (len(times), *header.volume_shape)
         imagej = bool(dtype == np.uint16 and prod(shape) * dtype.itemsize < 1 << 32)
         with replacing(output) as temporary:
             tifffile.imwrite(
                 temporary,
-                _planes(source, times, ids, dtype),
+                _planes(source, times, ids, first, dtype),
                 shape=shape,
                 dtype=dtype,
                 imagej=imagej,
@@ -60,7 +73,7 @@ def export_labels(result: Path, output: Path, labels: str, time: int | None, *, 
                 resolution=(1 / x, 1 / y),
                 metadata={"axes": "TZYX", "spacing": z, "unit": "um"},
             )
-        return len(ids)
+        return count
 
 
 def _slabs(source: Source, times: range | list[int]) -> Iterator[tuple[int, Box]]:
@@ -71,23 +84,30 @@ def _slabs(source: Source, times: range | list[int]) -> Iterator[tuple[int, Box]
             yield time, Box((begin, 0, 0), (min(begin + step, depth), height, width))
 
 
-def _distinct(source: Source, times: range | list[int]) -> np.ndarray:
+def _distinct(source: Source, times: range | list[int]) -> dict[int, np.ndarray]:
+    """The ids of each time point, ascending."""
     slabs = list(_slabs(source, times))
-    ids = np.zeros(0, np.uint64)
+    ids = {time: np.zeros(0, np.uint64) for time in times}
     with Progress(len(slabs), "collecting ids") as progress:
         for time, box in slabs:
-            ids = np.union1d(ids, source.read(time, 0, box).astype(np.uint64))
+            found = source.read(time, 0, box).astype(np.uint64)
+            ids[time] = np.union1d(ids[time], found[found > 0])
             progress.done(box.size)
-    return ids[ids > 0]
+    return ids
 
 
 def _planes(
-    source: Source, times: range | list[int], ids: np.ndarray, dtype: np.dtype[np.generic]
+    source: Source,
+    times: range | list[int],
+    ids: dict[int, np.ndarray],
+    first: dict[int, int],
+    dtype: np.dtype[np.generic],
 ) -> Iterator[np.ndarray]:
+    """Planes (y, x) with small ids, those of a time point from ``first`` on."""
     slabs = list(_slabs(source, times))
     with Progress(len(slabs), "writing") as progress:
         for time, box in slabs:
             labels = source.read(time, 0, box).astype(np.uint64)
-            small = np.where(labels > 0, np.searchsorted(ids, labels) + 1, 0).astype(dtype)
-            yield from small
+            small = np.searchsorted(ids[time], labels) + first[time]
+            yield from np.where(labels > 0, small, 0).astype(dtype)
             progress.done(box.size)

@@ -1,0 +1,265 @@
+"""The workflow as users run it: real Snakemake, real jobs."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bigseg.local import run_here
+from bigseg.planning.workflow import Workflow
+
+pytestmark = pytest.mark.workflow
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+Config = dict[str, Any]
+
+
+def configuration(times: str = "{t}") -> Config:
+    """Four blocks in two batches; jobs of one thread, so that two run at once on two cores."""
+    return {
+        "samples": {
+            "cells": {
+                "input": {"path": f"files/image_t{times}.tif"},
+                "truth": {"path": f"files/truth_t{times}.tif"},
+            }
+        },
+        "blocks": {"block_shape": [24, 32, 32]},
+        "execution": {"batches": 2, "threads": 1},
+    }
+
+
+def prepare(folder: Path, cells, config: Config, times: int) -> None:
+    """Data and configuration in a folder; paths are relative, so that the folder may be copied."""
+    (folder / "files").mkdir(parents=True, exist_ok=True)
+    for t in range(times):
+        for kind in ("image", "truth"):
+            if not (folder / "files" / f"{kind}_t{t}.tif").exists():
+                shutil.copy2(cells.folder / f"{kind}_t{t}.tif", folder / "files")
+    (folder / "config.yaml").write_text(json.dumps(config))
+
+
+def changed(folder: Path, **sections: dict[str, Any]) -> Config:
+    """Change keys in the configuration of a folder."""
+    config = json.loads((folder / "config.yaml").read_text())
+    config.update({name: {**config.get(name, {}), **section} for name, section in sections.items()})
+    (folder / "config.yaml").write_text(json.dumps(config))
+    return config
+
+
+def markers(folder: Path) -> dict[str, str]:
+    """Content of every marker by its path."""
+    root = folder / "work" / "cells" / "status"
+    return {str(path.relative_to(root)): path.read_text() for path in sorted(root.rglob("*.json"))}
+
+
+def files(folder: Path) -> dict[str, int]:
+    """Time of change of every file that the user has, but for those that Snakemake writes for itself."""
+    found = (path for path in folder.rglob("*") if path.is_file() and ".snakemake" not in path.parts)
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in found}
+
+
+def test_a_killed_run_goes_on_where_it_was(cells, tmp_path, snakemake, environment, monkeypatch):
+    """Every process dies at once in the middle of the supervoxels, as when a machine loses its power."""
+    config = configuration("0")
+    config["execution"]["batches"] = 1
+    config["blocks"]["block_shape"] = [8, 16, 16]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    for folder in (killed, whole):
+        prepare(folder, cells, config, 1)
+    arguments = ["snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "2"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(arguments, cwd=killed, env=environment, stderr=log, start_new_session=True)
+        ledger = killed / "work" / "cells" / "ledger" / "supervoxels" / "t0000" / "blocks-000000-000047.jsonl"
+        wait_for(lambda: process.poll() is not None or records(ledger) >= 3)
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()
+    kept = records(ledger)
+    assert 3 <= kept < 48, "the run was killed too late to test anything"
+    assert not any(name.startswith("supervoxels") for name in markers(killed))
+
+    assert snakemake(killed, "--unlock").status == 0
+    done = snakemake(killed)
+    assert done.status == 0, done.text
+    assert "ingest" not in done.jobs
+    log = (killed / "work" / "cells" / "logs" / "supervoxels" / "t0000" / "blocks-000000-000047.log").read_text()
+    (line,) = (line for line in log.splitlines() if line.startswith("supervoxels.blocks: ") and "unchanged" in line)
+    unchanged = int(line.split()[-2])
+    assert 0 < unchanged <= kept
+    monkeypatch.chdir(whole)
+    run_here(Workflow(config, "config.yaml"))
+    assert markers(killed) == markers(whole)
+
+
+def records(ledger: Path) -> int:
+    """Number of finished blocks in a ledger."""
+    try:
+        return sum('"digest":""' not in line for line in ledger.read_text().splitlines() if line.endswith("}"))
+    except FileNotFoundError:
+        return 0
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.005)
+
+
+def test_a_dry_run_for_slurm_needs_no_slurm(cells, tmp_path, snakemake):
+    """The profile is found by its path from anywhere; in a checkout and after `bigseg init` by its name."""
+    prepare(tmp_path, cells, configuration(), 2)
+    planned = snakemake(tmp_path, "-n", "--profile", str(REPOSITORY / "slurm"))
+    assert planned.status == 0, planned.text
+    assert planned.jobs["ingest"] == 4
+    assert sum(planned.jobs.values()) == 38
+    assert not (tmp_path / "results").exists()
+
+
+def test_lint(cells, tmp_path, snakemake):
+    prepare(tmp_path, cells, configuration(), 1)
+    done = snakemake(tmp_path, "--lint")
+    assert done.status == 0, done.text
+    assert "Congratulations" in done.text
+
+
+def test_without_a_configuration_the_user_is_told(tmp_path, snakemake):
+    done = snakemake(tmp_path, "-n")
+    assert done.status != 0
+    assert "config.yaml" in done.text
+    assert "Traceback" not in done.text
+
+
+def test_the_interpreter_of_the_tests_runs_the_jobs(environment):
+    found = subprocess.run(["which", "bigseg"], env=environment, capture_output=True, text=True, check=True).stdout
+    assert Path(found.strip()).parent == Path(sys.executable).parent
+
+
+@pytest.fixture(scope="session")
+def first_run(cells, snakemake, tmp_path_factory) -> Path:
+    """A finished run of two time points; made once, whatever the number of test processes."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if os.environ.get("PYTEST_XDIST_WORKER") else root
+    folder = root / "first-run"
+    with (root / "first-run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            prepare(folder, cells, configuration(), 2)
+            done = snakemake(folder)
+            assert done.status == 0, done.text
+            (folder / "complete").write_text(done.text)
+    return folder
+
+
+@pytest.fixture
+def finished(first_run, tmp_path) -> Path:
+    """A copy of the finished run; Snakemake's memory of it comes along."""
+    folder = tmp_path / "run"
+    shutil.copytree(first_run, folder)
+    return folder
+
+
+def test_a_run_is_complete_and_the_same_as_one_in_this_process(finished, tmp_path, cells, monkeypatch):
+    results = finished / "results"
+    names = {"report.html", "overview.png", "sizes.png", "objects.parquet", "scores.json"}
+    assert {path.name for path in (results / "cells").iterdir()} == names
+    assert (results / "cells.ome.zarr" / "labels" / "segmentation" / "zarr.json").is_file()
+    scores = json.loads((results / "cells" / "scores.json").read_text())
+    assert scores["adapted_rand_error"] < 0.1
+    for kind in ("logs", "benchmarks"):
+        found = [path for path in (finished / "work" / "cells" / kind).rglob("*") if path.is_file()]
+        assert len(found) == len(markers(finished)), f"every job has {kind}"
+        assert all(path.stat().st_size for path in found)
+
+    here = tmp_path / "here"
+    prepare(here, cells, configuration(), 2)
+    monkeypatch.chdir(here)
+    run_here(Workflow(json.loads((here / "config.yaml").read_text()), "config.yaml"))
+    assert markers(here) == markers(finished)
+
+
+def test_afterwards_nothing_is_to_be_done_and_nothing_is_touched(finished, snakemake):
+    before = files(finished)
+    for options in (["-n"], []):
+        done = snakemake(finished, *options)
+        assert done.status == 0
+        assert "Nothing to be done" in done.text
+    assert files(finished) == before
+
+
+MERGING = {"pyramid_metadata": 1, "measure_table": 1, "evaluate_scores": 1, "report": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            {"partition": {"beta": 0.6}},
+            {"partition": 2, "segment_objects": 2, "segment": 4, "measure": 4, "evaluate": 4, **MERGING},
+        ),
+        (
+            {"supervoxels": {"threshold": 0.3}},
+            {
+                "supervoxels": 4,
+                "graph": 4,
+                "partition": 2,
+                "segment_objects": 2,
+                "segment": 4,
+                "measure": 4,
+                "evaluate": 4,
+                **MERGING,
+            },
+        ),
+        ({"evaluate": {"ignore_zero": False}}, {"evaluate_scores": 1, "report": 1}),
+        ({"report": {"planes": 2}}, {"report": 1}),
+        ({"execution": {"threads": 2}}, {}),
+    ],
+    ids=["beta", "threshold", "ignore_zero", "planes", "threads"],
+)
+def test_a_changed_parameter_plans_exactly_what_depends_on_it(finished, snakemake, change, expected):
+    before = files(finished)
+    changed(finished, **change)
+    planned = snakemake(finished, "-n")
+    assert planned.status == 0, planned.text
+    assert planned.jobs == expected
+    assert {path for path, at in files(finished).items() if before.get(path) != at} == {"config.yaml"}
+
+
+def test_a_new_time_point_is_planned_alone(finished, cells, snakemake):
+    prepare(finished, cells, configuration(), 3)
+    planned = snakemake(finished, "-n")
+    assert planned.status == 0, planned.text
+    assert planned.jobs == {
+        "ingest": 2,
+        "ingest_statistics": 1,
+        "predict": 2,
+        "supervoxels": 2,
+        "graph": 2,
+        "partition": 1,
+        "segment_objects": 1,
+        "segment": 2,
+        "measure": 2,
+        "evaluate": 2,
+        **MERGING,
+    }
+
+
+def test_only_one_time_point_changed(finished, cells, snakemake):
+    cells.write(finished / "files" / "truth_t1.tif", cells.truth[2])
+    assert snakemake(finished, "-n").jobs == {"evaluate": 2, "evaluate_scores": 1, "report": 1}
+
+
+def test_the_report_of_snakemake(finished, snakemake):
+    done = snakemake(finished, "--report", "report.zip")
+    assert done.status == 0, done.text
+    assert (finished / "report.zip").stat().st_size > 10_000
