@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bioimage_cpp as bic
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,13 @@ from partition_checks import graphs
 from bigseg.kernels.agglomerate_octree import Objective, climb
 from bigseg.kernels.clusters import name_clusters
 from bigseg.kernels.mutex import contract_mutex
-from bigseg.kernels.solvers import mutex_watershed
+
+
+def mutex_watershed(number_of_nodes: int, pairs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The library's sequential algorithm."""
+    joins = weights > 0
+    graph = bic.graph.UndirectedGraph.from_edges(number_of_nodes, np.ascontiguousarray(pairs[joins]))
+    return bic.graph.mutex_watershed.mutex_watershed_clustering(graph, weights[joins], pairs[~joins], -weights[~joins])
 
 
 def sequential(nodes, pairs, weights):

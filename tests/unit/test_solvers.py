@@ -9,10 +9,11 @@ from graph_checks import random_graph, same_partition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bigseg.kernels.solvers import gasp, multicut, mutex_watershed
+from bigseg.kernels.mutex import contract_mutex
+from bigseg.kernels.solvers import gasp, multicut
 
 SOLVERS = {
-    "mutex_watershed": lambda nodes, pairs, weights: mutex_watershed(nodes, pairs, weights),
+    "mutex_watershed": lambda nodes, pairs, weights: watershed(nodes, pairs, weights),
     "multicut": lambda nodes, pairs, weights: multicut(nodes, pairs, weights),
 } | {
     f"gasp-{linkage}": lambda nodes, pairs, weights, linkage=linkage: gasp(
@@ -21,6 +22,10 @@ SOLVERS = {
     for linkage in ("mean", "max", "min", "sum", "abs_max")
 }
 SEEDS = st.integers(0, 2**32)
+
+
+def watershed(nodes, pairs, weights):
+    return contract_mutex(nodes, pairs, weights).clusters
 
 
 def signed_graph(seed, largest):
@@ -52,7 +57,7 @@ def plain_average_linkage(nodes, pairs, weights, sizes):
     return np.array([next(c for c, members in clusters.items() if n in members) for n in range(nodes)])
 
 
-def plain_mutex_watershed(nodes, pairs, weights):
+def plain_watershed(nodes, pairs, weights):
     """Go through all edges from the strongest: join, unless forbidden, or forbid, unless joined."""
     cluster, forbidden = list(range(nodes)), set()
     for index in np.argsort(-abs(weights)):
@@ -96,7 +101,7 @@ def test_planted_clusters_are_found(solver, seed):
 @settings(max_examples=80, deadline=None)
 def test_mutex_watershed_is_the_sequential_algorithm(seed):
     nodes, pairs, weights, _ = signed_graph(seed, 30)
-    assert same_partition(mutex_watershed(nodes, pairs, weights), plain_mutex_watershed(nodes, pairs, weights))
+    assert same_partition(watershed(nodes, pairs, weights), plain_watershed(nodes, pairs, weights))
 
 
 @given(SEEDS)

@@ -1,4 +1,7 @@
-"""In-core solvers of the partition: dense node ids and signed weights in, cluster of each node out."""
+"""In-core solvers for what cannot be solved piece by piece: dense node ids and weights in, cluster of each node out.
+
+What can be is in :mod:`bigseg.kernels.agglomerate` and :mod:`bigseg.kernels.mutex`.
+"""
 
 from __future__ import annotations
 
@@ -21,25 +24,6 @@ def gasp(number_of_nodes: int, pairs: np.ndarray, weights: np.ndarray, sizes: np
     """
     policy = bic.graph.agglomeration.GaspClusterPolicy(num_clusters_stop=1, linkage=linkage)
     return np.asarray(policy.optimize(_graph(number_of_nodes, pairs), weights, edge_sizes=sizes))
-
-
-def mutex_watershed(number_of_nodes: int, pairs: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mutex watershed (Wolf et al. 2019, algorithm 1): strongest |weight| first, a negative edge forbids for good.
-
-    Args:
-        number_of_nodes: nodes are 0 … n - 1.
-        pairs: (m, 2) uint64 edges, smaller node first, ascending, each once.
-        weights: (m,) float64 signed weights.
-
-    Returns:
-        (n,) uint64 cluster of each node.
-    """
-    joins = weights > 0
-    return np.asarray(
-        bic.graph.mutex_watershed.mutex_watershed_clustering(
-            _graph(number_of_nodes, pairs[joins]), weights[joins], pairs[~joins], -weights[~joins]
-        )
-    )
 
 
 def multicut(number_of_nodes: int, pairs: np.ndarray, costs: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class PartitionRoot(WholeStep):
     """Solve the graph of a time point at once."""
 
-    stage, step, version = "partition", "root", 2
+    stage, step, version = "partition", "root", 3
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -95,17 +95,22 @@ class PartitionRoot(WholeStep):
     def _solve(self, ids: np.ndarray, edges: EdgeTable) -> np.ndarray:
         import numpy as np
 
-        from bigseg.kernels import solvers
+        from bigseg.kernels.agglomerate import LINKAGES, contract_average, contract_linkage
         from bigseg.kernels.costs import linear_weights, log_odds_costs
+        from bigseg.kernels.mutex import contract_mutex
+        from bigseg.kernels.solvers import gasp, multicut
 
         p, count = self.parameters, len(ids)
         pairs = np.stack([np.searchsorted(ids, edges.u), np.searchsorted(ids, edges.v)], axis=1).astype(np.uint64)
-        match p["method"]:
-            case "gasp":
-                weights = linear_weights(edges.probability, p["beta"])
-                return solvers.gasp(count, pairs, weights, edges.count, p["linkage"])
-            case "mutex_watershed":
-                return solvers.mutex_watershed(count, pairs, linear_weights(edges.probability, p["beta"]))
-            case _:
-                costs = log_odds_costs(edges.probability, p["beta"], edges.count, p["size_weight"])
-                return solvers.multicut(count, pairs, costs)
+        if p["method"] == "multicut":
+            costs = log_odds_costs(edges.probability, p["beta"], edges.count, p["size_weight"])
+            return multicut(count, pairs, costs)
+        if p.get("linkage") == "mean":
+            # Sums instead of means: they are exact, so equal probabilities give equal weights.
+            return contract_average(count, pairs, -edges.outside, 255 * edges.count, offset=1 - p["beta"]).clusters
+        weights = linear_weights(edges.probability, p["beta"])
+        if p["method"] == "mutex_watershed":
+            return contract_mutex(count, pairs, weights).clusters
+        if p["linkage"] in LINKAGES:
+            return contract_linkage(count, pairs, weights, linkage=p["linkage"]).clusters
+        return gasp(count, pairs, weights, edges.count, p["linkage"])
