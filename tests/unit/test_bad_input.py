@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,20 @@ def test_a_result_that_is_not_ours(good, make: Callable[[Path], None]):
     make(layout(good).result)
     told = refused(good)
     assert f"{layout(good).result}: exists already and was not made by bigseg" in told
+
+
+def test_intermediates_of_a_result_that_is_gone_or_elsewhere(good, tmp_path):
+    """They would tell that voxels are done that are not there."""
+    run(good, ("ingest",))
+    told = refused({**good, "results": str(tmp_path / "elsewhere")})
+    assert str(layout(good).folder) in told
+    assert str(tmp_path / "elsewhere") in told
+    shutil.rmtree(layout(good).result)
+    told = refused(good)
+    assert f"{layout(good).result}: is gone" in told
+    assert f"delete {layout(good).folder}" in told
+    shutil.rmtree(layout(good).folder)
+    run(good, ("ingest",))
 
 
 # The same through Snakemake

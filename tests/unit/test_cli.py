@@ -285,6 +285,22 @@ def test_export_of_what_is_not_there(cli, finished, tmp_path, options, told):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_export_of_tracks_keeps_an_object_s_id_in_time(tmp_path):
+    tracks = np.array([[[[5, 9]]], [[[9, 12]]]], np.uint64)
+    group = zarr.open_group(str(tmp_path / "x.ome.zarr"), mode="w", zarr_format=3)
+    group.create_array(
+        "labels/tracks", shape=tracks.shape, dtype=tracks.dtype, chunks=(1, 1, 1, 2), dimension_names=tuple("tzyx")
+    )[...] = tracks
+    assert export_labels(tmp_path / "x.ome.zarr", tmp_path / "x.tif", "tracks", None, overwrite=False) == 3
+    assert tifffile.imread(tmp_path / "x.tif").reshape(2, 2).tolist() == [[1, 2], [2, 3]]
+
+
+def test_export_to_what_is_no_tiff(cli, finished, tmp_path):
+    status, out, err = cli("export", layout(finished).result, tmp_path / "labels.png")
+    assert (status, out) == (2, "")
+    assert f"{tmp_path / 'labels.png'}: is no name of a TIFF file" in err
+
+
 def test_export_of_many_objects_takes_a_larger_type(tmp_path):
     """Ids are still consecutive where 16 bits, and so ImageJ's own format, do not hold them."""
     ids = np.arange(70_000, dtype=np.uint64).reshape(1, 7, 100, 100) << np.uint64(32)

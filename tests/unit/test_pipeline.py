@@ -257,12 +257,68 @@ def test_an_edited_region_runs_only_its_neighbourhood(cells, tmp_path):
     assert ran.get("segment.blocks", 0) < 16
 
 
-def test_output_that_is_gone_is_made_again(finished):
-    before = labels(finished)
-    shutil.rmtree(layout(finished).labels() / "c")
-    (layout(finished).result_folder / "objects.parquet").unlink()
-    assert set(done(finished)) == {"segment.blocks", "measure.table"}
-    assert np.array_equal(before, labels(finished))
+def test_an_edited_region_that_changes_the_normalisation_runs_everything(cells, tmp_path):
+    """A bright corner moves the intensity that becomes 1, for blocks far away too."""
+    image = cells.image[0].copy()
+    cells.write(tmp_path / "image.tif", image)
+    sample = {"input": {"path": str(tmp_path / "image.tif")}}
+    config = settings(
+        tmp_path, sample, blocks={"block_shape": [24, 16, 16]}, predict={"percentiles": [1.0, 60.0], "sigma": 0.0}
+    )
+    run(config)
+    image[:, :10, :10] = 255
+    cells.write(tmp_path / "image.tif", image)
+    os.utime(tmp_path / "image.tif", (1, 1))
+    assert done(config)["predict.blocks"] == 16
+    fresh = settings(tmp_path / "fresh", sample, **{name: config[name] for name in ("blocks", "predict")})
+    run(fresh)
+    assert np.array_equal(labels(config), labels(fresh))
+
+
+GONE: dict[str, tuple[str, str]] = {
+    "image": ("ingest.blocks", "results/a.ome.zarr/0/c"),
+    "histograms": ("ingest.blocks", "work/a/ingest/t0000/histogram-000002.parquet"),
+    "statistics": ("ingest.statistics", "work/a/ingest/t0000/statistics.json"),
+    "merged histogram": ("ingest.statistics", "work/a/ingest/t0000/merged-histogram-c0.parquet"),
+    "boundary map": ("predict.blocks", "work/a/predict.zarr/boundary/c"),
+    "supervoxels": ("supervoxels.blocks", "work/a/supervoxels.zarr/labels/c"),
+    "faces": ("supervoxels.blocks", "work/a/supervoxels.zarr/continues/c"),
+    "edges": ("graph.blocks", "work/a/graph/t0000/edges-000001.parquet"),
+    "partition": ("partition.root", "work/a/partition/t0000/map.parquet"),
+    "objects": ("segment.objects", "work/a/segment/t0000/map.parquet"),
+    "labels": ("segment.blocks", "results/a.ome.zarr/labels/segmentation/0/c"),
+    "coarse image": ("pyramid.image1", "results/a.ome.zarr/1/c"),
+    "coarse labels": ("pyramid.labels1", "results/a.ome.zarr/labels/segmentation/1/c"),
+    "metadata of the labels": ("pyramid.metadata", "results/a.ome.zarr/labels/segmentation/zarr.json"),
+    "list of labels": ("pyramid.metadata", "results/a.ome.zarr/labels/zarr.json"),
+    "measurements": ("measure.blocks", "work/a/measure/t0000/objects-000003.parquet"),
+    "table": ("measure.table", "results/a/objects.parquet"),
+    "pairs": ("evaluate.blocks", "work/a/evaluate/t0000/pairs-000000.parquet"),
+    "scores": ("evaluate.scores", "results/a/scores.json"),
+}
+
+
+@pytest.mark.parametrize("what", GONE)
+def test_output_that_is_gone_is_made_again(finished, tmp_path, what):
+    """And nothing else, because it comes out as it was."""
+    step, name = GONE[what]
+    path = tmp_path / name
+    before = files(tmp_path)
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    assert set(done(finished)) == {step}
+    assert files(tmp_path) == before
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Content of all files but ledgers, which tell the time."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and "ledger" not in path.parts
+    }
 
 
 # Methods and inputs

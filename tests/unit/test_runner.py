@@ -317,7 +317,7 @@ def test_a_kill_between_output_and_record_does_not_bring_back_an_old_record(layo
 # --- signals --------------------------------------------------------------------------------------------------------
 
 SLOW = """
-    import sys, time
+    import signal, sys, time
     from pathlib import Path
     sys.path.insert(0, {here!r})
     from test_runner import ALL, BLOCKS, Layout, Source
@@ -330,18 +330,13 @@ SLOW = """
             time.sleep(0.4)
             return super().process(piece)
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
     folder = Path({folder!r})
     print(run_unit(Slow({{"value": 1}}, Layout(folder / "results", folder / "work", "sample")), ALL, 1, 1))
 """
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [
-        signal.SIGTERM,
-        signal.SIGINT,
-    ],
-)
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_after_the_block_in_hand_and_a_later_run_goes_on(layout, tmp_path, sent):
     script = tmp_path / "slow.py"
     script.write_text(textwrap.dedent(SLOW).format(here=str(Path(__file__).parent), folder=str(tmp_path)))

@@ -10,7 +10,7 @@ from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.grid import supervoxel_id_range
 from bigseg.geometry.halo import watershed_halo
 from bigseg.resume.digest import digest_arrays
-from bigseg.stages.step import Need, Outcome, Parameters, Step, all_stored, storage_parameters, zero_channels
+from bigseg.stages.step import Need, Outcome, Parameters, Step, storage_parameters, zero_channels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,8 +55,10 @@ class SupervoxelsBlocks(Step):
         return "" if mask is None else digest_arrays(mask)
 
     def intact(self, piece: int, record: Record) -> bool:
-        """Whether the shard is still there."""
-        return all_stored(self, self._store, piece, record)
+        """Whether the shards of both arrays are still there."""
+        zeros, box = record.note.get("zeros", []), self.grid.box(piece)
+        stores = enumerate((self._store, self._continues))
+        return all(number in zeros or store.stored(self.time, 0, box) for number, store in stores)
 
     def process(self, piece: int) -> Outcome:
         """Watershed in the block with its halo, cut to the block, ids made unique by the block's number."""
@@ -91,7 +93,9 @@ class SupervoxelsBlocks(Step):
         ids[ids > 0] += np.uint64(supervoxel_id_range(piece)[0])
         self._store.write(self.time, 0, box, ids)
         self._continues.write(self.time, 0, box, continues)
-        return Outcome(digest_arrays(local, continues), {"supervoxels": count, "zeros": zero_channels([ids])})
+        return Outcome(
+            digest_arrays(local, continues), {"supervoxels": count, "zeros": zero_channels([ids, continues])}
+        )
 
     def _outer(self, piece: int) -> Box:
         halo: Triple = triple(self.parameters["halo"])
