@@ -89,6 +89,7 @@ def run_unit(step: Step, blocks: str | None, batches: int, threads: int) -> Summ
                 future.result()
     finally:
         ledger.close()
+        step.close()
     results = {piece: record.digest for piece, (record, _) in records.items()}
     if len(results) < len(pieces):
         raise StoppedError(f"{step.name}: stopped after {len(results)} of {len(pieces)} blocks; run again to go on")

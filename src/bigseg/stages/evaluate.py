@@ -27,6 +27,7 @@ class EvaluateBlocks(Step):
     """Count the pairs of labels in a block."""
 
     stage, step, version = "evaluate", "blocks", VERSION
+    opens = ("_truth",)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:

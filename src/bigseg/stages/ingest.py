@@ -41,6 +41,7 @@ class IngestBlocks(Step):
     """Copy blocks of the image (or only look at them, where it is referenced) and count their intensities."""
 
     stage, step, version = "ingest", "blocks", VERSION
+    opens = ("_source",)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:

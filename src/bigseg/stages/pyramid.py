@@ -188,5 +188,6 @@ class PyramidMetadata(WholeStep):
         """Whether the metadata and all levels that they name are still there."""
         levels = range(len(self.parameters["levels"]))
         arrays = [path for level in levels for path in (self.layout.image(level), self.layout.labels(level))]
-        groups = (self.layout.result, self.layout.labels().parent)
+        labels = self.layout.labels().parent
+        groups = (self.layout.result, labels.parent, labels)
         return all((folder / "zarr.json").exists() for folder in (*arrays, *groups))

@@ -75,6 +75,8 @@ class Step(ABC):
     """False for a step that runs once over all time points."""
     files: ClassVar[tuple[str, ...]] = ()
     """Files in the sample's result folder that the step writes; its rule declares them beside the marker."""
+    opens: ClassVar[tuple[str, ...]] = ()
+    """Cached properties that hold a user's file, open for as long as a job runs."""
     in_batches: ClassVar[bool] = True
     """False for a step of a single piece."""
 
@@ -132,6 +134,13 @@ class Step(ABC):
     @abstractmethod
     def process(self, piece: int) -> Outcome:
         """Compute a piece and make its output durable."""
+
+    def close(self) -> None:
+        """Close the user's files; they are opened again if needed."""
+        for name in self.opens:
+            source = self.__dict__.pop(name, None)
+            if source is not None:
+                source.close()
 
 
 def zero_channels(blocks: Sequence[np.ndarray]) -> list[int]:

@@ -26,6 +26,7 @@ class SupervoxelsBlocks(Step):
     """Supervoxels of a block; their ids never depend on another block."""
 
     stage, step, version = "supervoxels", "blocks", 1
+    opens = ("_mask",)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
