@@ -47,4 +47,4 @@ bench-%: $(VENV)/.installed-dev ## Run one benchmark, e.g. bench-watershed; the 
 	@$(RUN) python scripts/benchmarks/$*.py
 
 clean: ## Remove the environment, the demo and caches; never results of yours
-	rm -rf $(VENV) data/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) data/demo results/demo results/demo.ome.zarr work/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
