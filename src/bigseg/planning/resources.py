@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
+from bigseg.planning.headers import ROLES
 from bigseg.planning.sample import SamplePlan
 from bigseg.stages.step import Step
 
@@ -26,8 +27,6 @@ pyramid is made from up to eight blocks of the level before."""
 _READER_MB = 350
 """Decoded pieces of a user's file (TIFF, HDF5) that are kept in memory."""
 
-_OPENS_USERS_FILE = ("ingest.blocks", "evaluate.blocks")
-
 _WHOLE_MB = {"ingest.statistics": 100, "pyramid.metadata": 50, "report.page": 400}
 """Steps of a single piece whose memory does not depend on the volume."""
 
@@ -49,7 +48,7 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
         halo = step.parameters.get("halo", (0, 0, 0))
         outer = prod(min(n, b + 2 * h) for n, b, h in zip(plan.grid.shape, plan.grid.block_shape, halo, strict=True))
         need = _BYTES_PER_VOXEL[step.stage] * outer * threads // 1_000_000
-        if step.name in _OPENS_USERS_FILE or step.parameters.get("mask"):
+        if step.opens and any(step.parameters.get(role) for role in ROLES):
             need += _READER_MB
     elif step.name in _WHOLE_MB:
         need = _WHOLE_MB[step.name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,6 @@ class Workflow:
         self.plans: dict[str, SamplePlan] = {name: plan_sample(self.config, name) for name in self.config.samples}
         self.step = cache(self._make_step)
         self.files = cache(self._find_files)
-
-    @cached_property
-    def work(self) -> Path:
-        """Folder of the intermediates."""
-        return Path(self.config.work)
 
     def steps(self, sample: str) -> list[str]:
         """The steps that a sample needs, in order."""
