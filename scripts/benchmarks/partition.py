@@ -26,9 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigseg.kernels.agglomerate import contract_average
-from bigseg.kernels.agglomerate_octree import Objective, SignedEdges, Superblock, concatenate, follow, join, leaf, solve
 from bigseg.kernels.clusters import name_clusters
 from bigseg.kernels.mutex import contract_mutex
+from bigseg.kernels.octree import Objective, Superblock, join, leaf, solve
+from bigseg.kernels.signed_graph import SignedEdges, concatenate, follow
 
 GRID = 8
 """Blocks along each axis; three levels of superblocks (512, 64, 8) and the root."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from bigseg.kernels.agglomerate_octree import SignedEdges
+from bigseg.kernels.signed_graph import SignedEdges
 
 COMBINE = {
     "mean": lambda a, b: (a[0] + b[0], a[1] + b[1]),

@@ -12,9 +12,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from bigseg.kernels.agglomerate import LINKAGES, NOT_REDUCIBLE, Contraction, contract_average, contract_linkage
-from bigseg.kernels.agglomerate_octree import Objective, SignedEdges, climb, contract_edges, follow
 from bigseg.kernels.clusters import name_clusters
 from bigseg.kernels.costs import linear_weights
+from bigseg.kernels.octree import Objective, climb
+from bigseg.kernels.signed_graph import SignedEdges, contract_edges, follow
 from bigseg.kernels.solvers import gasp
 
 LINKAGE = st.sampled_from(sorted(LINKAGES))

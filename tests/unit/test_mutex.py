@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from partition_checks import graphs
 
-from bigseg.kernels.agglomerate_octree import Objective, climb
 from bigseg.kernels.clusters import name_clusters
 from bigseg.kernels.mutex import contract_mutex
+from bigseg.kernels.octree import Objective, climb
 
 
 def mutex_watershed(number_of_nodes: int, pairs: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -4,9 +4,6 @@ A superblock holds the clusters that may still merge, the edges between them, an
 latter stay edges between supervoxels until the superblock in which both ends lie; so a superblock needs nothing but its
 children, and theorem 2 of :mod:`bigseg.kernels.agglomerate` holds, because the state in which nothing outside has
 merged is as good as any. Clusters that are final leave, with their edges.
-
-:class:`bigseg.kernels.region_graph.EdgeTable` is not used here: it has no statistic for ``min``, ``max`` and
-``abs_max``, which pick one of the *weights*, and its eight columns are four times what a solve needs.
 """
 
 from __future__ import annotations
@@ -20,33 +17,7 @@ from numpy.typing import NDArray
 
 from bigseg.geometry.box import Triple
 from bigseg.kernels.agglomerate import contract_average, contract_linkage
-
-Ids = NDArray[np.uint64]
-
-
-@dataclass(frozen=True)
-class SignedEdges:
-    """Edges with what their linkage needs.
-
-    Attributes:
-        u: (m,) uint64 one end.
-        v: (m,) uint64 other end.
-        value: (m,) float64 sum of the samples for the linkage ``mean``, else the weight.
-        count: (m,) float64 number of samples for ``mean``; ones else.
-    """
-
-    u: Ids
-    v: Ids
-    value: NDArray[np.float64]
-    count: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        """Number of edges."""
-        return len(self.u)
-
-    def take(self, rows: NDArray[np.bool_]) -> SignedEdges:
-        """The edges of a mask."""
-        return SignedEdges(self.u[rows], self.v[rows], self.value[rows], self.count[rows])
+from bigseg.kernels.signed_graph import Ids, SignedEdges, among, concatenate, contract_edges, follow
 
 
 @dataclass(frozen=True)
@@ -86,9 +57,9 @@ def leaf(nodes: Ids, edges: SignedEdges) -> Superblock:
         nodes: (n,) uint64 its supervoxels, ascending.
         edges: all edges incident to them, each part of an edge once.
     """
-    u_inside, v_inside = _among(edges.u, nodes), _among(edges.v, nodes)
+    u_inside, v_inside = among(edges.u, nodes), among(edges.v, nodes)
     leaving, entering = edges.take(u_inside & ~v_inside), edges.take(v_inside & ~u_inside)
-    crossing = concatenate([leaving, SignedEdges(entering.v, entering.u, entering.value, entering.count)])
+    crossing = concatenate([leaving, entering.turned()])
     return Superblock(nodes, edges.take(u_inside & v_inside), crossing, crossing.u)
 
 
@@ -98,11 +69,11 @@ def join(children: Sequence[Superblock]) -> Superblock:
     crossing = concatenate([child.crossing for child in children])
     inside = np.concatenate([child.inside for child in children])
     ends, first = np.unique(crossing.u, return_index=True)
-    between = _among(crossing.v, ends)  # a child holds each edge that ends in it, so its end is some crossing.u
+    between = among(crossing.v, ends)  # a child holds each edge that ends in it, so its end is some crossing.u
     once = between & (crossing.u < crossing.v)  # both children hold it
     found = crossing.take(once)
     new = SignedEdges(inside[once], inside[first[np.searchsorted(ends, found.v)]], found.value, found.count)
-    new = new.take(_among(new.u, nodes) & _among(new.v, nodes))
+    new = new.take(among(new.u, nodes) & among(new.v, nodes))
     edges = concatenate([*(child.edges for child in children), new])
     return Superblock(nodes, edges, crossing.take(~between), inside[~between])
 
@@ -118,13 +89,13 @@ def solve(block: Superblock, objective: Objective, threads: int = 1) -> tuple[Id
     Returns:
         (n,) uint64 cluster of each of the nodes, named by its smallest supervoxel; and the superblock of the clusters.
     """
-    open_ends = _among(block.inside, block.nodes)
+    open_ends = among(block.inside, block.nodes)
     u = np.concatenate([block.edges.u, block.inside[open_ends]])
     v = np.concatenate([block.edges.v, block.crossing.v[open_ends]])
     value = np.concatenate([block.edges.value, block.crossing.value[open_ends]])
     count = np.concatenate([block.edges.count, block.crossing.count[open_ends]])
     names = np.union1d(block.nodes, block.crossing.v[open_ends])
-    owned = _among(names, block.nodes)
+    owned = among(names, block.nodes)
     pairs = np.stack([np.searchsorted(names, u), np.searchsorted(names, v)], axis=1).astype(np.uint64)
     if objective.linkage == "mean":
         found = contract_average(len(names), pairs, value, count, owned, offset=objective.offset, threads=threads)
@@ -133,36 +104,8 @@ def solve(block: Superblock, objective: Objective, threads: int = 1) -> tuple[Id
     clusters = names[found.clusters[owned]]
     left = np.unique(clusters[~found.settled[owned]])
     edges = contract_edges(block.edges, block.nodes, clusters, objective.linkage)
-    edges = edges.take(_among(edges.u, left) & _among(edges.v, left))
+    edges = edges.take(among(edges.u, left) & among(edges.v, left))
     return clusters, Superblock(left, edges, block.crossing, follow(block.inside, block.nodes, clusters))
-
-
-def contract_edges(edges: SignedEdges, nodes: Ids, clusters: Ids, linkage: str) -> SignedEdges:
-    """The edges between clusters, each pair once, ``u < v``, ascending; edges inside a cluster vanish.
-
-    Args:
-        edges: edges between nodes.
-        nodes: (n,) uint64 ascending.
-        clusters: (n,) uint64 cluster of each node.
-        linkage: how the edges between two clusters combine: values add up for mean, counts always.
-    """
-    a, b = clusters[np.searchsorted(nodes, edges.u)], clusters[np.searchsorted(nodes, edges.v)]
-    kept = a != b
-    u, v = np.minimum(a, b)[kept], np.maximum(a, b)[kept]
-    order = np.lexsort((v, u))
-    u, v, value, count = u[order], v[order], edges.value[kept][order], edges.count[kept][order]
-    first = np.flatnonzero(np.r_[True, (u[1:] != u[:-1]) | (v[1:] != v[:-1])][: len(u)])
-    if not len(first):
-        return SignedEdges(u, v, value, count)
-    return SignedEdges(u[first], v[first], _combine(value, first, linkage), np.add.reduceat(count, first))
-
-
-def follow(names: Ids, nodes: Ids, clusters: Ids) -> Ids:
-    """Names after a level: ``clusters[i]`` for ``nodes[i]``, the same for names of clusters that were final before."""
-    if not len(nodes):
-        return names
-    place = np.minimum(np.searchsorted(nodes, names), len(nodes) - 1)
-    return np.where(nodes[place] == names, clusters[place], names)
 
 
 @dataclass(frozen=True)
@@ -214,40 +157,9 @@ def climb(
     return Climb(names, nodes_at_level)
 
 
-def concatenate(parts: Sequence[SignedEdges]) -> SignedEdges:
-    """Tables one after the other."""
-    return SignedEdges(
-        np.concatenate([part.u for part in parts]),
-        np.concatenate([part.v for part in parts]),
-        np.concatenate([part.value for part in parts]),
-        np.concatenate([part.count for part in parts]),
-    )
-
-
 def _joined(parts: dict[Triple, Superblock], whole: bool) -> dict[Triple, Superblock]:
     """Join 2 × 2 × 2 superblocks, or all of them."""
     families: dict[Triple, list[Superblock]] = {}
     for (z, y, x), part in parts.items():
         families.setdefault((0, 0, 0) if whole else (z // 2, y // 2, x // 2), []).append(part)
     return {where: join(children) for where, children in families.items()}
-
-
-def _combine(value: NDArray[np.float64], first: NDArray[np.int64], linkage: str) -> NDArray[np.float64]:
-    """Combine each run of values; ``abs_max`` takes the repulsive one of equal magnitudes."""
-    if linkage == "mean":
-        return np.add.reduceat(value, first)
-    high, low = np.maximum.reduceat(value, first), np.minimum.reduceat(value, first)
-    match linkage:
-        case "max":
-            return high
-        case "min":
-            return low
-        case _:
-            return np.where(-low >= high, low, high)
-
-
-def _among(names: Ids, ascending: Ids) -> NDArray[np.bool_]:
-    """Which names are in a sorted list without duplicates."""
-    if not len(ascending):
-        return np.zeros(len(names), np.bool_)
-    return np.equal(ascending[np.minimum(np.searchsorted(ascending, names), len(ascending) - 1)], names)
