@@ -207,7 +207,8 @@ def _describe(facts: Facts, origin: str, content: bytes = b"") -> ModelDescripti
     for key, told in facts.get("told", {}).items():
         if known[key] != told:
             raise UserError(
-                f"{origin}: its description says {key} = {told}, its weights say {known[key]}", "correct the description"
+                f"{origin}: its description says {key} = {told}, its weights say {known[key]}",
+                "correct the description",
             )
     weights = facts.get("weights_digest") or hashlib.sha256(content).hexdigest()
     without_place = {key: value for key, value in known.items() if key != "files"}

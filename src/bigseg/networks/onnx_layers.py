@@ -47,7 +47,8 @@ class _Reader:
         shape = [d.dim_value for d in real[0].type.tensor_type.shape.dim]
         if len(shape) not in (4, 5):
             raise UserError(
-                f"the ONNX graph's input has {len(shape)} axes", "give a model whose input is (batch, channel, [z,] y, x)"
+                f"the ONNX graph's input has {len(shape)} axes",
+                "give a model whose input is (batch, channel, [z,] y, x)",
             )
         self.dims = len(shape) - 2
         self.layers = LayerGraph(self.dims, shape[1] or 1)

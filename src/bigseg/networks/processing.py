@@ -76,7 +76,9 @@ def resolve(operations: Sequence[Operation], channels: Sequence[Values]) -> list
         step = _step(operation, _pooled(current) if operation.joint else current, count)
         steps.append(step)
         current = [
-            Values(apply_steps(c.values[None, None, None].astype(np.float64), [_of_channel(step, i)])[0, 0, 0], c.counts)
+            Values(
+                apply_steps(c.values[None, None, None].astype(np.float64), [_of_channel(step, i)])[0, 0, 0], c.counts
+            )
             for i, c in enumerate(current)
             if step[0] != "softmax"
         ]

@@ -175,12 +175,24 @@ class Tiling:
         """The voxels of the volume that the patches of a block are made from, mirrored ones included."""
         boxes = [self.source(patch.given) for patch in self.patches(block, core)]
         begin = triple([min(box.begin[axis] for box in boxes) for axis in range(3)])
-        return Box(begin, triple([max(box.end[axis] for box in boxes) for axis in range(3)]))
+        box = Box(begin, triple([max(box.end[axis] for box in boxes) for axis in range(3)]))
+        if self.fixed != (None, None, None):
+            return box
+        # A model with a large smallest patch may be given more than the halo, on either side of a small core.
+        sees = [max(b) + max(a) + d for b, a, d in zip(self.before, self.after, self.divisibility, strict=True)]
+        more = triple([least if least > s else 0 for least, s in zip(self.minimum, sees, strict=True)])
+        return box.grow(more, more, self.volume)
 
     def source(self, given: Box) -> Box:
         """The voxels of the volume that a box of the frame is filled from."""
-        rows = [self.indices(axis, given.begin[axis], given.end[axis]) for axis in range(3)]
-        return Box(triple([min(r) for r in rows]), triple([max(r) + 1 for r in rows]))
+        spans = []
+        for axis in range(3):
+            first, last = given.begin[axis] - self.origin[axis], given.end[axis] - self.origin[axis]
+            if first < 0 or last > self.volume[axis]:
+                rows = self.indices(axis, given.begin[axis], given.end[axis])
+                first, last = min(rows), max(rows) + 1
+            spans.append((first, last))
+        return Box(triple([a for a, _ in spans]), triple([b for _, b in spans]))
 
     def indices(self, axis: int, begin: int, end: int) -> list[int]:
         """Which voxel of the volume stands at each place of the frame: itself, or its mirror image beyond an edge."""
@@ -223,7 +235,9 @@ class Tiling:
             return low, min(total, max(high, low + _up(self.minimum[axis], d)))
         low = min(low, total - size)
         if high > low + size:
-            raise UserError(f"a patch of {high - low} voxels is larger than the model takes, {size}", "use another model")
+            raise UserError(
+                f"a patch of {high - low} voxels is larger than the model takes, {size}", "use another model"
+            )
         return low, low + size
 
     def _pieces(self, axis: int, begin: int, end: int, core: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -245,9 +259,7 @@ class Tiling:
         return found
 
 
-def choose_core(
-    tiling: Tiling, block: Triple, fits: Callable[[Triple], bool], limit: Triple | None = None
-) -> Triple:
+def choose_core(tiling: Tiling, block: Triple, fits: Callable[[Triple], bool], limit: Triple | None = None) -> Triple:
     """The largest core for which a patch fits, from the whole block to one step of the divisibility.
 
     Args:
@@ -303,6 +315,11 @@ def core_candidates(tiling: Tiling, block: Triple, limit: Triple | None = None) 
             parts[axis] += 1
             core[axis] = max(tiling.divisibility[axis], _up(-(-start[axis] // parts[axis]), tiling.divisibility[axis]))
         yield triple(core)
+
+
+def first_core(tiling: Tiling, block: Triple) -> Triple:
+    """The largest core there is: what a block needs with it, it needs with any smaller one."""
+    return next(core_candidates(tiling, block))
 
 
 def patch_shape(tiling: Tiling, core: Triple) -> Triple:

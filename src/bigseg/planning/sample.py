@@ -15,8 +15,11 @@ from bigseg.errors import UserError
 from bigseg.geometry.box import Triple
 from bigseg.geometry.grid import Grid
 from bigseg.layout import Layout
+from bigseg.machine import Machine
+from bigseg.networks.description import ModelDescription
 from bigseg.planning.blocks import choose_shapes, number_of_batches
 from bigseg.planning.headers import sample_headers
+from bigseg.planning.models import find_model
 from bigseg.resume.files import write_json
 from bigseg.volumes.header import OmeZarrLevel, VolumeHeader
 from bigseg.volumes.reference import v3_header
@@ -36,6 +39,8 @@ class SamplePlan:
         times: time points to process.
         voxel_size_um: (z, y, x); 1 µm cubes where nothing tells.
         layout: where its files lie.
+        model: the network that predicts, None where none does.
+        machine: what jobs run on.
     """
 
     name: str
@@ -47,6 +52,8 @@ class SamplePlan:
     times: tuple[int, ...]
     voxel_size_um: tuple[float, float, float]
     layout: Layout
+    model: ModelDescription | None = None
+    machine: Machine = Machine()
 
     @property
     def sampling(self) -> tuple[float, float, float]:
@@ -106,6 +113,13 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
         times=times,
         voxel_size_um=header.voxel_size_um or (1.0, 1.0, 1.0),
         layout=layout,
+        model=find_model(config.predict, layout.model),
+        machine=Machine(
+            config.execution.threads,
+            config.execution.device,
+            config.execution.network_memory_gb,
+            config.execution.compile,
+        ),
     )
 
 
