@@ -26,8 +26,8 @@ class Predict(Settings):
 
     method: Literal["intensity", "network"] = Field(
         default="intensity",
-        description="`intensity`: the normalised image itself is the boundary map (membrane stains). `network`: `model` "
-        "makes it.",
+        description="`intensity`: the normalised image itself is the boundary map (membrane stains). `network`: "
+        "`model` makes it.",
     )
     channel: Annotated[int, Field(ge=0)] = Field(default=0, description="Image channel to use, counted from 0.")
     invert: bool = Field(

@@ -6,6 +6,7 @@ interchangeable with pytorch-3dunet's, because modules and parameters have the s
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -108,7 +109,7 @@ class Architecture(BaseModel):
         """Channels that each decoder's block gets, the coarsest first."""
         deep_first = self.features[::-1]
         found = []
-        for coarse, fine in zip(deep_first, deep_first[1:], strict=False):
+        for coarse, fine in pairwise(deep_first):
             if self.joins_by_sum:
                 found.append(fine)
             elif self.residual or self.upsampling == "deconv":

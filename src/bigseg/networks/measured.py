@@ -1,8 +1,8 @@
 """The reach of a network whose layers cannot be read (TorchScript, unusual ONNX): change voxels, see what changes.
 
 All voxels on one side of a plane are replaced and the outputs compared. What differs tells how far the plane is seen;
-several random inputs are tried. This finds a reach that matters at the precision of float32; a by-construction one may be
-larger.
+several random inputs are tried. This finds the reach that matters at the precision of float32; one by construction may
+be larger.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ def find_divisibility(forward: Forward, dims: int, channels: int, extent: int) -
     for step in _CANDIDATES:
         length = max(extent, 2 * step) // step * step
         wide = torch.randn((1, channels, *(length + step,) * dims), generator=generator)
-        shifted = wide[(slice(None), slice(None), *(slice(step, None),) * dims)]
-        plain = wide[(slice(None), slice(None), *(slice(0, length),) * dims)]
+        shifted, plain = _cut(wide, step, step + length), _cut(wide, 0, length)
         try:
             one, other = forward(plain), forward(shifted)
         except (RuntimeError, ValueError):
@@ -49,8 +48,7 @@ def find_divisibility(forward: Forward, dims: int, channels: int, extent: int) -
                 "only networks whose output has the size of the input can be used",
             )
         middle = length // 2
-        here = one[(0, slice(None), *(slice(middle - step, middle + step),) * dims)]
-        there = other[(0, slice(None), *(slice(middle - 2 * step, middle),) * dims)]
+        here, there = _cut(one, middle - step, middle + step), _cut(other, middle - 2 * step, middle)
         if torch.allclose(here, there, atol=1e-5, rtol=1e-4):
             return step
     raise UserError(
@@ -117,3 +115,10 @@ def _last_change(forward: Forward, base: torch.Tensor, reference: torch.Tensor, 
 def _touched(output: torch.Tensor, reference: torch.Tensor, axis: int) -> torch.Tensor:
     difference = (output - reference).abs().movedim(axis + 2, 0).flatten(1).amax(dim=1)
     return torch.nonzero(difference > _TOLERANCE * max(1.0, float(reference.abs().max()))).flatten()
+
+
+def _cut(image: torch.Tensor, begin: int, end: int) -> torch.Tensor:
+    """The same part of all axes in space."""
+    for axis in range(2, image.dim()):
+        image = image.narrow(axis, begin, end - begin)
+    return image

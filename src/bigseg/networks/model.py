@@ -101,7 +101,7 @@ def load_onnx(content: bytes, origin: str, facts: Facts) -> Model:
     except UnknownLayerError:
         if any(fixed):
             raise UserError(
-                f"{origin}: holds operations whose reach is not known, and takes one size only, so it cannot be measured",
+                f"{origin}: how far it looks is not known, and it takes one size only, so this cannot be measured",
                 "export it with dynamic axes",
             ) from None
         found = measured_facts(network, len(shape) - 2, shape[1] or 1, facts)

@@ -12,12 +12,47 @@ from bigseg.errors import UserError
 from bigseg.networks.reach import LayerGraph
 
 _POINTWISE = frozenset(
-    "Relu LeakyRelu PRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Tanh Softplus Gelu Mish Erf Exp Log Sqrt Neg Abs "
-    "Clip Cast Identity Dropout BatchNormalization Softmax LogSoftmax Pow Reciprocal".split()
+    [
+        "Relu",
+        "LeakyRelu",
+        "PRelu",
+        "Elu",
+        "Selu",
+        "Celu",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "Tanh",
+        "Softplus",
+        "Gelu",
+        "Mish",
+        "Erf",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Neg",
+        "Abs",
+        "Clip",
+        "Cast",
+        "Identity",
+        "Dropout",
+        "BatchNormalization",
+        "Softmax",
+        "LogSoftmax",
+        "Pow",
+        "Reciprocal",
+    ]
 )
 _JOINS = frozenset(("Add", "Sub", "Mul", "Div", "Sum", "Max", "Min"))
 _WHOLE = frozenset(
-    "InstanceNormalization GroupNormalization LayerNormalization GlobalAveragePool GlobalMaxPool ReduceMean".split()
+    [
+        "InstanceNormalization",
+        "GroupNormalization",
+        "LayerNormalization",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "ReduceMean",
+    ]
 )
 
 

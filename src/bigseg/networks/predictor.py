@@ -1,7 +1,8 @@
 """Apply a model to blocks: patches in batches, on the CPU or a GPU, one forward pass at a time.
 
-Blocks are read and written by other threads meanwhile (:class:`bigseg.stages.predict.PredictBlocks`). All forward passes
-run in one thread of their own, which alone uses the given number of threads of torch, so that a job never runs more.
+Blocks are read and written by other threads meanwhile (:class:`bigseg.stages.predict.PredictBlocks`). All forward
+passes run in one thread of their own, which alone uses the given number of torch's threads, so that a job never runs
+more.
 """
 
 from __future__ import annotations
@@ -150,14 +151,14 @@ class Predictor:
             self._batch //= 2
             warnings.warn(f"out of memory: going on with batches of {self._batch} patches", stacklevel=2)
             return
-        assert self._core is not None
-        smaller = [c for c in core_candidates(self.tiling, self._core) if 2 * voxels(c) <= voxels(self._core)]
+        core = self._core or self._block_shape
+        smaller = [c for c in core_candidates(self.tiling, core) if 2 * voxels(c) <= voxels(core)]
         if not smaller or self.tiling.lattice:
-            shape = list(patch_shape(self.tiling, self._core))
+            shape = list(patch_shape(self.tiling, core))
             raise UserError(
                 f"a patch of {shape} voxels does not fit into the memory of {self.device}"
                 + (", and another one would change the result of this network" if self.tiling.lattice else ""),
-                f"set predict.patch to half of {list(self._core)}, or take a smaller blocks.block_shape",
+                f"set predict.patch to half of {list(core)}, or take a smaller blocks.block_shape",
             )
         self._core = smaller[0]
         warnings.warn(f"out of memory: going on with patches of {list(self._core)} voxels", stacklevel=2)

@@ -99,7 +99,7 @@ def apply_steps(image: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
         elif kind == "binarize":
             result = (result > arguments[0]).astype(result.dtype)
         elif kind == "sigmoid":
-            result = 1 / (1 + np.exp(-result))
+            result = 1 / (1 + np.exp(np.negative(result)))
         else:
             result = np.exp(result - result.max(axis=0, keepdims=True))
             result /= result.sum(axis=0, keepdims=True)

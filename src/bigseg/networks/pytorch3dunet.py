@@ -45,7 +45,7 @@ def find_settings(checkpoint: Path) -> Path:
     if len(found) != 1:
         names = ", ".join(p.name for p in found) or "none"
         raise UserError(
-            f"{checkpoint}: a checkpoint holds weights only, and {names} of the YAML files beside it describes one network",
+            f"{checkpoint}: holds weights only; one YAML file beside it must describe the network, there are: {names}",
             "name the configuration with predict.model_settings",
         )
     return found[0]

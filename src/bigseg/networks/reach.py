@@ -1,8 +1,8 @@
 """How far a network looks: its receptive field by construction, pooling windows included.
 
-A network is a graph of layers. For every layer it is known which interval of its input an interval of its output is made
-from, so the interval of input voxels behind one output voxel follows by going backwards through the graph; it repeats
-with the network's divisibility. The published formula (001 §1.1), the sum of 2^level · floor(k / 2) over the
+A network is a graph of layers. For every layer it is known which interval of its input an interval of its output is
+made from, so the interval of input voxels behind one output voxel follows by going backwards through the graph; it
+repeats with the network's divisibility. The published formula (001 §1.1), the sum of 2^level · floor(k / 2) over the
 convolutions, leaves out the windows of pooling and upsampling and is up to 2^(levels - 1) - 1 too small;
 :func:`formula_halo` gives it for comparison.
 """

@@ -1,14 +1,15 @@
 """Patches of a block: which voxels a network is given, and which of its output counts. Arithmetic only.
 
-The network is applied to a *frame*: the volume, lengthened at its upper ends to a multiple of the network's divisibility
-(and by a mirrored margin on all sides if wanted). Every patch begins and ends at a multiple of the divisibility of that
-frame, so its pooling windows are those of one pass over the whole frame; it holds all voxels that its output can see,
-or ends where the frame ends, where the network pads as it would in the whole. Hence patches give what the whole gives.
+The network is applied to a *frame*: the volume, lengthened at its upper ends to a multiple of the network's
+divisibility (and by a mirrored margin on all sides if wanted). Every patch begins and ends at a multiple of the
+divisibility of that frame, so its pooling windows are those of one pass over the whole frame; it holds all voxels that
+its output can see, or ends where the frame ends, where the network pads as it would in the whole. Hence patches give
+what the whole gives.
 Voxels of the frame outside the volume are mirrored ones; nothing is mirrored inside the volume (001 §1.3).
 
-Networks with group or instance norm see the whole patch. Their patches lie on a lattice of the volume, not of the block,
-so that at least the shape of a block changes nothing; with ``overlap`` every voxel is the weighted mean of patches that
-overlap by half (000 §2.2.1).
+Networks with group or instance norm see the whole patch. Their patches lie on a lattice of the volume, not of the
+block, so that at least the shape of a block changes nothing; with ``overlap`` every voxel is the weighted mean of
+patches that overlap by half (000 §2.2.1).
 """
 
 from __future__ import annotations
@@ -265,8 +266,8 @@ def choose_core(tiling: Tiling, block: Triple, fits: Callable[[Triple], bool], l
     Args:
         tiling: how the network is applied.
         block: shape of a block.
-        fits: whether a patch of a shape fits into memory, with all that surrounds its core. It is asked by bisection, so
-            a patch with fewer voxels than one that fits must fit, too.
+        fits: whether a patch of a shape fits into memory, with all that surrounds its core. It is asked by bisection,
+            so a patch with fewer voxels than one that fits must fit, too.
         limit: longest core per axis.
 
     Raises:
@@ -283,7 +284,7 @@ def choose_core(tiling: Tiling, block: Triple, fits: Callable[[Triple], bool], l
             low = middle + 1
     if low == len(candidates):
         raise UserError(
-            f"the smallest patch of the network, {list(shapes[-1])} voxels with all that it sees, does not fit into memory",
+            f"the smallest patch of the network, {list(shapes[-1])} voxels with all it sees, does not fit into memory",
             "raise execution.network_memory_gb, use a GPU with more memory, or a smaller network",
         )
     return candidates[low]

@@ -7,13 +7,13 @@ al. 2017 (000 §2.2.1).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from bigseg.networks.architecture import Architecture
+from bigseg.networks.architecture import NAMES, Architecture, make_architecture
 
 Tensor = torch.Tensor
 
@@ -216,3 +216,10 @@ def _convolution(
     size = kernel if isinstance(kernel, int) else tuple(kernel)
     around = padding if isinstance(padding, int) else tuple(padding)
     return kind(into, out, size, padding=around, bias=bias)  # type: ignore[arg-type]
+
+
+def __getattr__(name: str) -> Callable[..., UNet]:
+    """``UNet3D(in_channels=1, …)`` and so on, for tools that build a network by the name in a package."""
+    if name not in NAMES:
+        raise AttributeError(name)
+    return lambda **settings: build(make_architecture({"name": name, **settings}, name))

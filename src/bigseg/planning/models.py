@@ -1,6 +1,7 @@
 """What planning knows of a network: its description, cached like the headers of images, and whether it fits.
 
-Reading a model takes torch, which planning must not import; where the cache does not know a model, another process reads it.
+Reading a model takes torch, which planning must not import; where the cache does not know a model, another process
+reads it.
 """
 
 from __future__ import annotations
@@ -121,8 +122,8 @@ def check_model(model: ModelDescription, plan: SamplePlan, settings: Predict) ->
         worst = max(max(f, 1 / f) for f in factors)
         if worst > settings.voxel_size_tolerance:
             raise UserError(
-                f"predict.model: {model.origin} was trained on voxels of {list(model.voxel_size_um)} µm (z, y, x), sample "
-                f"{name!r} has {list(plan.header.voxel_size_um)}: a factor of {worst:.3g}",
+                f"predict.model: {model.origin} was trained on voxels of {list(model.voxel_size_um)} µm (z, y, x), "
+                f"sample {name!r} has {list(plan.header.voxel_size_um)}: a factor of {worst:.3g}",
                 "use a network for this resolution, resample the image, correct voxel_size_um, or raise "
                 "predict.voxel_size_tolerance",
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -53,7 +53,7 @@ class SamplePlan:
     voxel_size_um: tuple[float, float, float]
     layout: Layout
     model: ModelDescription | None = None
-    machine: Machine = Machine()
+    machine: Machine = field(default_factory=Machine)
 
     @property
     def sampling(self) -> tuple[float, float, float]:

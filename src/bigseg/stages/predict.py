@@ -32,7 +32,10 @@ _INTENSITY = ("method", "channel", "invert", "percentiles", "sigma")
 
 
 class PredictBlocks(Step):
-    """Method ``intensity``: the smoothed, globally normalised image is the boundary map. ``network``: a model makes it."""
+    """The maps of a block.
+
+    Method ``intensity``: the smoothed, globally normalised image is the boundary map. ``network``: a model makes it.
+    """
 
     stage, step, version = "predict", "blocks", 1
 
@@ -66,7 +69,7 @@ class PredictBlocks(Step):
         if self._network is None:
             blocks = self.grid.neighbourhood(piece, self._halo, self._halo)
         else:
-            blocks = self.grid.touching(self._needed(piece))
+            blocks = self.grid.touching(self._needed(piece, self._network))
         return [
             Need("ingest.blocks", blocks, self.grid.number_of_blocks),
             Need("ingest.statistics", [0], in_key=False),
@@ -119,7 +122,7 @@ class PredictBlocks(Step):
 
         from bigseg.volumes.image import open_image
 
-        box, source = self.grid.box(piece), self._needed(piece)
+        box, source = self.grid.box(piece), self._needed(piece, network)
         image = open_image(self.layout, self.parameters)
         raw = np.stack([image.read(self.time, channel, source) for channel in self.parameters["channels"]])
         maps = network.maps(raw, source, box)
@@ -131,10 +134,9 @@ class PredictBlocks(Step):
                     zeros.append(f"{name}{channel}")
         return Outcome(digest_arrays(*(maps[name] for name in network.stores())), {"zeros": zeros})
 
-    def _needed(self, piece: int) -> Box:
+    def _needed(self, piece: int, network: NetworkRun) -> Box:
         """The voxels of the image that a network's maps of a block are made from."""
-        assert self._network is not None
-        return needed_box(self.parameters, self._network.tiling, self.grid.box(piece))
+        return needed_box(self.parameters, network.tiling, self.grid.box(piece))
 
     @cached_property
     def _network(self) -> NetworkRun | None:

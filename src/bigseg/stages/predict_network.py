@@ -1,4 +1,4 @@
-"""Method ``network`` of stage ``predict``: from the configuration to parameters, and from a block's image to its maps."""
+"""Method ``network`` of stage ``predict``: from configuration to parameters, from a block's image to its maps."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def network_parameters(config: Config, plan: SamplePlan) -> Parameters:
     from bigseg.planning.models import channels_of, check_model, outputs_of
 
     model, settings = plan.model, config.predict
-    assert model is not None
+    if model is None:
+        raise ValueError("method network without a model")
     check_model(model, plan, settings)
     roles, offsets = outputs_of(model, settings)
     tiling = Tiling.of(
