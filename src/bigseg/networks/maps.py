@@ -57,9 +57,11 @@ class Maps:
 
 
 def encode(values: torch.Tensor, dtype: str) -> torch.Tensor:
-    """Probabilities as ``uint8`` (255 = 1) or ``float16``."""
+    """Probabilities as ``uint8`` (255 = 1), ``float16`` or ``float32``."""
     clipped = values.float().clamp(0, 1)
-    return clipped.half() if dtype == "float16" else (clipped * 255).round().to(torch.uint8)
+    if dtype == "uint8":
+        return (clipped * 255).round().to(torch.uint8)
+    return clipped.half() if dtype == "float16" else clipped
 
 
 def check_probabilities(output: torch.Tensor, names: Sequence[str]) -> None:

@@ -39,7 +39,7 @@ class Options:
 
     Attributes:
         maps: what the channels are.
-        dtype: ``uint8`` or ``float16``.
+        dtype: ``uint8``, ``float16`` or ``float32``.
         augment: ``none``, ``flips`` or ``rotations``.
         activation: ``none``, ``sigmoid`` or ``softmax``, for networks that were exported without it.
         precision: ``float32``, ``bfloat16`` or ``float16``.
