@@ -55,8 +55,8 @@ def model(seed: int = 0, **keys: Any) -> Model:
 
 def package(folder: Path, seed: int = 0, outputs: tuple[str, ...] = ("boundary",), **keys: Any) -> Path:
     """A package of a random network."""
-    made = network(seed, out_channels=len(outputs), **keys)
     extra = {key: keys.pop(key) for key in ("offsets",) if key in keys}
+    made = network(seed, out_channels=len(outputs), **keys)
     rng = np.random.default_rng(0)
     shape = (made.architecture.in_channels, *(16,) * made.architecture.dims)
     image = rng.integers(0, 255, shape).astype(np.uint8)

@@ -182,7 +182,7 @@ def test_a_broken_description_is_told(tmp_path):
 # ONNX and TorchScript
 
 
-@pytest.mark.parametrize(("mode", "before"), [("nearest", 4), ("linear", 6)])
+@pytest.mark.parametrize(("mode", "before"), [("nearest", 4), ("linear", 5)])
 def test_onnx_reach_by_construction_covers_what_is_measured(tmp_path, mode, before):
     model = load(onnx_file(tmp_path / "net.onnx", mode=mode))
     described = model.description

@@ -129,7 +129,7 @@ def test_group_norm_and_squeeze_look_at_the_whole_patch():
 
 
 def test_a_network_without_padding_is_refused():
-    with pytest.raises(UserError, match="padded|different size|edges"):
+    with pytest.raises(UserError, match="of different size"):
         architecture(conv_padding=0).graph().divisibility()
 
 
@@ -165,12 +165,12 @@ def test_weights_of_another_network_nan_and_damage_are_told(tmp_path):
         load_network(architecture(f_maps=8), made.state_dict(), "weights")
     state = made.state_dict()
     state["final_conv.bias"] = torch.tensor([math.nan])
-    with pytest.raises(UserError, match="final_conv.bias hold NaN"):
+    with pytest.raises(UserError, match=r"final_conv\.bias hold NaN"):
         load_network(made.architecture, state, "weights")
     path = tmp_path / "weights.pt"
     torch.save(made.state_dict(), path)
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(UserError, match="cannot be read as weights|damaged"):
+    with pytest.raises(UserError, match=r"weights: (is damaged|cannot be read)"):
         read_state(path, "weights")
     with pytest.raises(UserError, match="no such file"):
         read_state(tmp_path / "none.pt", "weights")

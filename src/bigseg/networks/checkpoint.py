@@ -38,7 +38,7 @@ def read_state(file: Path | IO[bytes], origin: str) -> State:
             "run any code",
             "get the file again, or save the network's state_dict() alone",
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # what a damaged file leads to depends on where it is damaged
         raise UserError(f"{origin}: cannot be read as weights ({_first_line(error)})", "get the file again") from error
     while isinstance(content, dict) and isinstance(content.get(WEIGHTS_KEY), dict):
         content = content[WEIGHTS_KEY]
