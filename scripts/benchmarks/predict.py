@@ -67,27 +67,34 @@ def compare(folder: Path, side: int, block: Triple, features: int, machine: Mach
     for name, sample, at, batch in workflow.jobs():
         if name.startswith("ingest"):
             run_unit(workflow.step(name, sample, at), batch, 1, machine.threads)
-    ours, bare, facts = [], [], {}
-    for number in range(repeats + 1):  # the first one warms up
-        seconds, facts = stage(workflow, machine, number)
-        loop = forward_loop(made, facts["patches"], machine)
-        if number:
-            ours.append(seconds)
-            bare.append(loop)
+    ours: list[float] = []
+    bare: list[float] = []
+    ratios: list[float] = []
+    seconds, shapes = stage(workflow, machine, 0)  # warms up
+    forward_loop(made, shapes, machine)
+    for number in range(1, repeats + 1):
+        # The loop runs before and after the stage, so that a change of the machine's load slows both.
+        before = forward_loop(made, shapes, machine)
+        seconds, shapes = stage(workflow, machine, number)
+        loop = (before + forward_loop(made, shapes, machine)) / 2
+        ours.append(seconds)
+        bare.append(loop)
+        ratios.append(loop / seconds)
     total = block[0] * side * side
     seconds, loop = statistics.median(ours), statistics.median(bare)
-    computed = sum(voxels(shape) for shape in facts["patches"])
+    computed = sum(voxels(shape) for shape in shapes)
     return {
-        "ratio_to_forward": round(loop / seconds, 3),
+        "ratio_to_forward": round(statistics.median(ratios), 3),
+        "ratios": [round(ratio, 3) for ratio in sorted(ratios)],
         "mvox_per_s": round(total / seconds / 1e6, 3),
         "mvox_per_s_forward": round(computed / loop / 1e6, 3),
         "useful_fraction": round(total / computed, 3),
-        "patch": list(facts["patches"][0]),
-        "patches": len(facts["patches"]),
+        "patch": list(shapes[0]),
+        "patches": len(shapes),
     }
 
 
-def stage(workflow: Workflow, machine: Machine, number: int) -> tuple[float, dict[str, Any]]:
+def stage(workflow: Workflow, machine: Machine, number: int) -> tuple[float, list[Triple]]:
     """Seconds that the blocks of stage ``predict`` take once the model is loaded, and the shapes of the patches."""
     name, sample, at, batch = next(job for job in workflow.jobs() if job[0] == "predict.blocks")
     plan = workflow.plans[sample]
@@ -109,7 +116,7 @@ def stage(workflow: Workflow, machine: Machine, number: int) -> tuple[float, dic
     predictor.forward = watched
     start = time.perf_counter()
     run_unit(step, batch, 1, machine.threads, machine)
-    return time.perf_counter() - start, {"patches": shapes}
+    return time.perf_counter() - start, shapes
 
 
 def forward_loop(made: torch.nn.Module, shapes: list[Triple], machine: Machine) -> float:

@@ -215,7 +215,8 @@ class Predictor:
         for name, values in self.options.maps.compose(part).items():
             coded = encode(values, self.options.dtype).cpu().numpy()
             whole = arrays.setdefault(name, np.zeros((*coded.shape[:-3], *shape), coded.dtype))
-            whole[(..., *place)] = coded
+            z, y, x = place
+            whole[..., z, y, x] = coded
 
     def _outputs(self, image: Tensor, source: Box, patches: Sequence[Patch]) -> Iterator[tuple[Patch, Tensor]]:
         """The output (channels, z, y, x) of every patch, on the device."""
@@ -249,9 +250,9 @@ class Predictor:
             if partner is None:
                 continue
             source, shift = partner
-            here, there = _shifted(shift, output.shape[2:])
-            total[(slice(None), channel, *here)] += output[(slice(None), maps.affinities[source], *there)]
-            count[(slice(None), channel, *here)] += 1
+            (z, y, x), there = _shifted(shift, output.shape[2:])
+            total[:, channel, z, y, x] += output[:, maps.affinities[source], there[0], there[1], there[2]]
+            count[:, channel, z, y, x] += 1
 
     def _network_on(self, batch: Tensor) -> Tensor:
         """A forward pass; planes are a 2D network's batch."""
