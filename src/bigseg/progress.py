@@ -18,7 +18,9 @@ class Progress:
     Use it as a context manager, and call :meth:`done` from any thread.
     """
 
-    def __init__(self, total: int, label: str, *, stream: TextIO | None = None, interval: float = 30.0) -> None:
+    def __init__(
+        self, total: int, label: str, *, stream: TextIO | None = None, interval: float = 30.0, unit: str = "block"
+    ) -> None:
         """Prepare; time counts from the start of the ``with`` block.
 
         Args:
@@ -26,11 +28,13 @@ class Progress:
             label: what is being done, for example the name of a stage.
             stream: where to write; standard error if left out.
             interval: least seconds between two lines where ``stream`` is not a terminal.
+            unit: what is counted, in the singular.
         """
         self._total = total
         self._label = label
         self._stream = sys.stderr if stream is None else stream
         self._interval = interval
+        self._unit = unit
         self._lock = threading.Lock()
         self._blocks = 0
         self._voxels = 0
@@ -42,7 +46,7 @@ class Progress:
         if self._stream.isatty():
             from tqdm import tqdm  # a log file does not need it, and every job would pay for the import
 
-            self._bar = tqdm(total=self._total, desc=self._label, unit="block", file=self._stream)
+            self._bar = tqdm(total=self._total, desc=self._label, unit=self._unit, file=self._stream)
         return self
 
     def done(self, voxels: int) -> None:
@@ -75,7 +79,7 @@ class Progress:
         return f"{self._voxels / 1e6 / max(now - self._start, 1e-9):.1f} Mvox/s"
 
     def _write(self, text: str) -> None:
-        print(f"{self._label}: {self._blocks}/{self._total} blocks, {text}", file=self._stream, flush=True)
+        print(f"{self._label}: {self._blocks}/{self._total} {self._unit}s, {text}", file=self._stream, flush=True)
 
 
 def _duration(seconds: float) -> str:

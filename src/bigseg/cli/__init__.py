@@ -13,6 +13,7 @@ from bigseg.cli.export import export
 from bigseg.cli.init import init
 from bigseg.cli.run import run
 from bigseg.cli.status import status
+from bigseg.cli.train import train
 from bigseg.errors import UserError
 
 # Blocks are the unit of parallelism: libraries that start a thread per core inside a block would only fight each other.
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _command in (init, status, evaluate, export, run):
+for _command in (init, status, evaluate, export, train, run):
     app.command()(_command)
 
 

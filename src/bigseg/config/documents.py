@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from bigseg.config.models import Config
 from bigseg.config.samples import Input, Sample
+from bigseg.config.training import Training, TrainingVolume
 
 _WIDTH = 110
 
@@ -40,6 +41,36 @@ def default_yaml(samples: dict[str, dict[str, Any]], **changed: Any) -> str:
             lines += _section(name, model, changed.get(name, {}))
         else:
             lines.append(f"{name}: {_value(changed.get(name, field.default))}")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def training_yaml() -> str:
+    """A commented configuration of a training with every key and its default, to be completed by the user."""
+    lines = ["# Configuration of `bigseg train`.", ""]
+    volume = {"raw": {"path": "image.h5", "key": "raw"}, "label": {"path": "image.h5", "key": "label"}}
+    examples = {
+        "output": "models/my_model",
+        "train": [{**volume, "end": [100, 250, 250]}],
+        "validate_on": [{**volume, "begin": [100, 0, 0]}],
+    }
+    for name, field in Training.model_fields.items():
+        lines += _comment(_description(field), 0)
+        if name in examples:
+            lines += yaml.safe_dump({name: examples[name]}, sort_keys=False).splitlines()
+        elif (model := _model(field)) is not None:
+            lines += _section(name, model, {})
+        else:
+            lines.append(f"{name}: {_value(field.default)}")
+        if name == "train":
+            lines += _comment("More keys of a volume, all optional:", 2)
+            for key, inner in TrainingVolume.model_fields.items():
+                if not inner.is_required():
+                    lines += _comment(f"{key}: {_description(inner)}", 4)
+            lines += _comment("Keys of raw and label besides path:", 2)
+            for key, inner in Input.model_fields.items():
+                if not inner.is_required():
+                    lines += _comment(f"{key}: {_description(inner)}", 4)
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
@@ -123,6 +154,8 @@ def _description(field: FieldInfo) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, BaseModel):
+        value = value.model_dump()
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from bigseg.config.models import Config
 from bigseg.errors import UserError
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_settings(path: Path) -> Mapping[str, Any]:
@@ -46,17 +48,29 @@ def validate_config(data: Mapping[str, Any], origin: str) -> Config:
     Raises:
         UserError: one message that lists each wrong key with its path, its value and what is allowed.
     """
+    return validate_settings(Config, data, origin, "config/README.md lists every key with its meaning")
+
+
+def validate_settings(model: type[Model], data: Mapping[str, Any], origin: str, help_text: str) -> Model:
+    """Validate settings against any configuration model.
+
+    Args:
+        model: the model.
+        data: the settings.
+        origin: what messages call them.
+        help_text: where the keys are explained.
+
+    Raises:
+        UserError: as :func:`validate_config`.
+    """
     try:
-        return Config.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(item) for item in error.errors()]
-        raise UserError(
-            f"{origin}: " + "\n  ".join(dict.fromkeys(lines)),
-            "correct the key; config/README.md lists every key with its meaning",
-        ) from error
+        lines = [_explain(item, model) for item in error.errors()]
+        raise UserError(f"{origin}: " + "\n  ".join(dict.fromkeys(lines)), f"correct the key; {help_text}") from error
 
 
-def _explain(item: Mapping[str, Any]) -> str:
+def _explain(item: Mapping[str, Any], model: type[BaseModel]) -> str:
     """One line for one pydantic error: path, value, what is allowed."""
     location = [str(part) for part in item["loc"]]
     unknown = item["type"] == "extra_forbidden"
@@ -64,7 +78,7 @@ def _explain(item: Mapping[str, Any]) -> str:
     path = ".".join(part for part, keep in zip(location, kept, strict=True) if keep)
     message = item["msg"].removeprefix("Value error, ")
     if unknown:
-        known = _known_keys(location[:-1])
+        known = _known_keys(location[:-1], model)
         close = difflib.get_close_matches(location[-1], known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         return f"{path}: unknown key{hint} (known here: {', '.join(known) or 'none'})"
@@ -92,9 +106,9 @@ def _is_sample(location: list[str], at: int) -> bool:
     return at == 1 and location[0] == "samples"
 
 
-def _known_keys(location: list[str]) -> list[str]:
-    """The keys of the model at ``location``."""
-    model: Any = Config
+def _known_keys(location: list[str], root: type[BaseModel]) -> list[str]:
+    """The keys of the model at ``location`` below ``root``."""
+    model: Any = root
     for at, part in enumerate(location):
         if _is_sample(location, at):
             continue  # its model was found already

@@ -1,0 +1,162 @@
+"""Train the membrane network that ships with bigseg, on synthetic stains alone: ``train_membrane_model.py FOLDER``.
+
+FOLDER takes the volumes (about 20 MB) and the training's state; a second call goes on where the first one stopped.
+Cells are those of :class:`bigseg.kernels.tissue.Tissue` in many sizes and proportions, and crops of real cell shapes (labels
+only) from ``../shared/data/membranes/cell_labels.h5`` where that file is; stains are those of
+:mod:`bigseg.training.stain`. Everything follows from the seed. No real image is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import h5py
+import numpy as np
+from scipy import ndimage
+
+from bigseg.config.training import Training
+from bigseg.geometry.box import Box, Triple
+from bigseg.kernels.tissue import Tissue
+from bigseg.training.loop import train
+from bigseg.training.stain import Stain, render
+from bigseg.training.targets import find_boundaries
+
+GEOMETRY = Path(__file__).resolve().parents[2] / "shared" / "data" / "membranes" / "cell_labels.h5"
+SHAPE: Triple = (40, 96, 96)
+VOLUMES, COMPARED = 64, 8
+REAL_SHARE = 0.4
+"""Share of the volumes with real cell shapes."""
+
+MOST_BOUNDARY = 0.45
+"""Share of boundary voxels from which on nobody could tell the cells apart."""
+MOST_BLUR = 0.1
+"""Likewise, the largest blur relative to the diameter of the cells."""
+
+
+def voronoi_cells(rng: np.random.Generator) -> tuple[np.ndarray, tuple[float, float, float]]:
+    """Cells of a synthetic tissue, and the proportions of its voxels."""
+    flat = float(np.exp(rng.uniform(0, np.log(4)))) if rng.random() < 0.7 else 1.0
+    diameter = float(np.exp(rng.uniform(np.log(max(14.0, 6.0 * flat)), np.log(52.0))))
+    stretch = float(np.exp(rng.uniform(-0.5, 0.5)))  # cells longer along y or x
+    tissue = Tissue(
+        SHAPE,
+        voxel_size_um=(flat, max(stretch, 0.25), 1.0),
+        cell_diameter_um=diameter,
+        seed=int(rng.integers(1 << 31)),
+        outline=bool(rng.random() < 0.4),
+        jitter=rng.uniform(0.5, 1.0),
+        curvature=rng.uniform(0.0, 0.15),
+    )
+    return tissue.labels(Box((0, 0, 0), SHAPE)), (flat, 1.0, 1.0)
+
+
+def real_cells(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, tuple[float, float, float]]:
+    """A crop of real cells, enlarged or reduced, sparse crops left out."""
+    while True:
+        scale = float(np.exp(rng.uniform(np.log(0.6), np.log(1.8))))
+        flat = float(rng.uniform(1.0, min(2.5, 2 * scale))) if rng.random() < 0.5 else 1.0
+        zoom = np.array([scale / flat, scale, scale])
+        size = np.minimum(np.ceil(np.array(SHAPE) / zoom).astype(int) + 1, labels.shape)
+        begin = [int(rng.integers(n - s + 1)) for n, s in zip(labels.shape, size, strict=True)]
+        crop = labels[tuple(slice(b, b + s) for b, s in zip(begin, size, strict=True))]
+        if (crop > 0).mean() < 0.4:
+            continue
+        at = np.meshgrid(*(np.arange(n) / z for n, z in zip(SHAPE, zoom, strict=True)), indexing="ij")
+        cut = ndimage.map_coordinates(crop, at, order=0, mode="mirror", prefilter=False)
+        if rng.random() < 0.5:
+            cut = cut[:, ::-1]
+        return np.ascontiguousarray(cut), (flat, 1.0, 1.0)
+
+
+def diameter(labels: np.ndarray, sampling: tuple[float, float, float]) -> float:
+    """Diameter of the ball with the volume of the median cell, in voxels of the finest axis."""
+    sizes = np.unique(labels[labels > 0], return_counts=True)[1]
+    return float(np.cbrt(np.median(sizes) * np.prod(sampling) * 6 / np.pi))
+
+
+def make_volume(path: Path, seed: list[int], geometry: np.ndarray | None) -> None:
+    """Write one volume with its labels, unless it is there."""
+    if path.exists():
+        return
+    rng = np.random.default_rng(seed)
+    while True:
+        if geometry is not None and rng.random() < REAL_SHARE:
+            labels, sampling = real_cells(geometry, rng)
+        else:
+            labels, sampling = voronoi_cells(rng)
+        if find_boundaries(labels).mean() < MOST_BOUNDARY:
+            break
+    stain = Stain.draw(rng)
+    stain = replace(stain, blur=min(stain.blur, MOST_BLUR * diameter(labels, sampling)))
+    image = render(labels, stain, sampling, rng)
+    partial = path.with_suffix(".part")
+    with h5py.File(partial, "w") as file:
+        for name, values in (("raw", image), ("label", labels.astype(np.uint32))):
+            data = file.create_dataset(name, data=values, chunks=(20, 48, 48), compression="gzip")
+            data.attrs["element_size_um"] = sampling
+        file.attrs["stain"] = json.dumps(asdict(stain))
+    partial.replace(path)
+
+
+def configuration(folder: Path, epochs: int, seed: int) -> Training:
+    """The training."""
+
+    def volumes(kind: str, count: int) -> list[dict[str, object]]:
+        paths = [str(folder / f"{kind}{i:03d}.h5") for i in range(count)]
+        return [{"raw": {"path": p, "key": "raw"}, "label": {"path": p, "key": "label"}} for p in paths]
+
+    return Training.model_validate(
+        {
+            "output": str(folder / "membrane"),
+            "train": volumes("learn", VOLUMES),
+            "validate_on": volumes("compare", COMPARED),
+            "normalise": "percentiles",
+            "network": {"name": "UNet3D", "f_maps": [12, 24, 48], "layer_order": "bcr"},
+            "loss": {"name": "bce_dice"},
+            "optimiser": {"learning_rate": 3e-3, "patience": 1},
+            "augment": {
+                "elastic": 0.0,  # the cells are as varied as deformation could make them
+                "contrast": 0.25,
+                "gaussian_noise": 0.1,
+                "poisson_noise": 0.1,
+            },
+            "patch": [24, 64, 64],
+            "batch": 2,
+            "epochs": epochs,
+            "iterations": 50,
+            "seed": seed,
+            "name": "bigseg membrane",
+            "description": "A small U-Net that finds stained membranes, trained on synthetic tissue.",
+        }
+    )
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to work; created if need be")
+    parser.add_argument("--epochs", type=int, default=20, metavar="N", help="epochs of 50 iterations (20)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another number, another model (0)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the network (1)")
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    geometry = None
+    if GEOMETRY.exists():
+        with h5py.File(GEOMETRY, "r") as file:
+            geometry = file["label"][...]
+    for kind, count in (("learn", VOLUMES), ("compare", COMPARED)):
+        for i in range(count):
+            stream = [arguments.seed, len(kind), i]
+            make_volume(arguments.folder / f"{kind}{i:03d}.h5", stream, geometry)
+    done = train(configuration(arguments.folder, arguments.epochs, arguments.seed), threads=arguments.threads)
+    print(json.dumps(asdict(done)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Training of networks: targets, augmentation, losses, lazily drawn patches, validation, and the loop around them."""
