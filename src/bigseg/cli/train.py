@@ -28,7 +28,8 @@ def train(
     Start with `bigseg train --template > train.yaml`, name your volumes in it, then run
     `bigseg train --config train.yaml`. A training that was stopped goes on after its last whole epoch when it is
     started again, and more `epochs` can be added. The folder `output` gets the best model so far, a BioImage.IO
-    package; `output/training` the last checkpoint, history.json and curves.png, and event files where TensorBoard is installed.
+    package; `output/training` the last checkpoint, history.json and curves.png, and event files where TensorBoard is
+    installed.
     """
     if template:
         from bigseg.config.documents import training_yaml
