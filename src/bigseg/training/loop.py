@@ -236,13 +236,18 @@ def _initial(config: Training, architecture: Architecture) -> UNet:
     if config.network.initial_model is None:
         return network
     other = load_model(ModelSpec(path=config.network.initial_model)).network
-    if not isinstance(other, UNet) or other.architecture != architecture:
+    if not isinstance(other, UNet) or _written_out(other.architecture) != _written_out(architecture):
         raise UserError(
             f"network.initial_model: {config.network.initial_model} is no network of this architecture",
             "give `network` the keys that it was trained with, and `target` its output channels",
         )
     network.load_state_dict(other.state_dict())
     return network
+
+
+def _written_out(architecture: Architecture) -> Architecture:
+    """The same network with its feature maps listed, since there are several ways to say the same."""
+    return architecture.model_copy(update={"f_maps": list(architecture.features), "num_levels": None})
 
 
 def _precision(wanted: str, device: torch.device) -> torch.dtype:

@@ -1,0 +1,304 @@
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+import zarr
+from pipeline_checks import labels as run_labels
+from pipeline_checks import run, scores, settings
+from training_checks import tiny, tiny_training, volume, write_tissue, write_volume
+
+from bigseg.config.training import Training
+from bigseg.errors import UserError
+from bigseg.geometry.box import Box
+from bigseg.networks.description import ModelSpec
+from bigseg.networks.model import load_model
+from bigseg.training.checkpoint import folder_of
+from bigseg.training.data import LabelledVolume, PatchSampler, read_mirrored, validation_boxes
+from bigseg.training.loop import preprocessing_of, train
+from bigseg.training.segmentation import segment_boundary
+
+
+@pytest.fixture(scope="module")
+def tissue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tissue(tmp_path_factory.mktemp("tissue") / "a.h5")
+
+
+def weights(config: Training) -> dict[str, torch.Tensor]:
+    path = folder_of(config) / "last_checkpoint.pytorch"
+    found: dict[str, torch.Tensor] = torch.load(path, weights_only=True)["model_state_dict"]
+    return found
+
+
+def test_a_stopped_training_goes_on_as_though_it_had_not(tmp_path: Path, tissue: Path) -> None:
+    network = {"name": "UNet3D", "f_maps": [4, 8], "layer_order": "bcrd"}  # dropout draws random numbers too
+    optimiser = {"learning_rate": 0.2, "patience": 0}  # so that the rate changes within these epochs
+    whole = tiny_training(tmp_path / "whole", tissue, epochs=4, network=network, optimiser=optimiser)
+    train(whole, device="cpu")
+    for epochs in (2, 4):
+        parts = tiny_training(tmp_path / "parts", tissue, epochs=epochs, network=network, optimiser=optimiser)
+        train(parts, device="cpu")
+    one, other = weights(whole), weights(parts)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    histories = [json.loads((folder_of(c) / "history.json").read_text()) for c in (whole, parts)]
+    for history in histories:
+        for row in history["history"]:
+            del row["seconds"]
+    assert histories[0] == histories[1]
+    assert len({row["learning_rate"] for row in histories[0]["history"]}) > 1
+    best = [torch.load(Path(c.output) / "weights.pt", weights_only=True) for c in (whole, parts)]
+    assert all(torch.equal(best[0][key], best[1][key]) for key in best[0])
+
+
+def test_a_finished_training_does_nothing_more(tmp_path: Path, tissue: Path) -> None:
+    config = tiny_training(tmp_path, tissue, epochs=1)
+    first = train(config, device="cpu")
+    before = weights(config)
+    again = train(config, device="cpu")
+    assert (again.epochs, again.best_epoch, again.best_score) == (first.epochs, first.best_epoch, first.best_score)
+    assert all(torch.equal(before[key], value) for key, value in weights(config).items())
+
+
+def test_other_settings_do_not_go_on(tmp_path: Path, tissue: Path) -> None:
+    train(tiny_training(tmp_path, tissue, epochs=1), device="cpu")
+    changed = tiny_training(tmp_path, tissue, epochs=2, optimiser={"learning_rate": 0.02})
+    with pytest.raises(UserError, match=r"optimiser\.learning_rate was 0\.01, is 0\.02"):
+        train(changed, device="cpu")
+
+
+def test_another_seed_is_another_training(tmp_path: Path, tissue: Path) -> None:
+    configs = [tiny_training(tmp_path / str(seed), tissue, epochs=1, seed=seed) for seed in (0, 1)]
+    for config in configs:
+        train(config, device="cpu")
+    one, other = map(weights, configs)
+    assert not torch.equal(one["final_conv.weight"], other["final_conv.weight"])
+
+
+def test_train_then_predict(tmp_path: Path, tissue: Path) -> None:
+    config = tiny_training(
+        tmp_path, tissue, epochs=3, iterations=25, batch=2, normalise="percentiles", network={"f_maps": [8, 16]}
+    )
+    done = train(config, device="cpu")
+    history = json.loads((folder_of(config) / "history.json").read_text())
+    losses = [row["loss"] for row in history["history"]]
+    assert losses[-1] < 0.75 * losses[0]
+    found = [row["validation"]["adapted_rand_error"] for row in history["history"]]
+    assert done.best_score == min(found)
+    assert found[done.best_epoch - 1] == done.best_score
+    assert (folder_of(config) / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+    model = load_model(ModelSpec(path=config.output))
+    assert model.description.outputs == ("boundary",)
+    assert model.description.voxel_size_um == (0.5, 0.5, 0.5)
+    assert [o.name for o in model.description.preprocessing] == ["scale_range"]
+    made = settings(
+        tmp_path,
+        volume(tissue)["raw"] | {},
+        predict={"method": "network", "model": config.output},
+        supervoxels={"minimum_size": 20},
+        segment={"minimum_object_size": 20},
+    )
+    made["samples"]["a"] = {"input": volume(tissue)["raw"], "truth": volume(tissue)["label"]}
+    run(made)
+    assert len(np.unique(run_labels(made))) > 5
+    # What the validation found is what the run finds: the same normalisation, network and segmentation.
+    assert scores(made)["adapted_rand_error"] == pytest.approx(done.best_score, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "patch", "target", "outputs"),
+    [
+        ("UNet2D", [1, 32, 32], {"kind": "foreground_boundary"}, ("foreground", "boundary")),
+        ("ResidualUNet3D", [8, 16, 16], {"kind": "affinity", "ignore_label": 5}, ("affinity",) * 3),
+    ],
+)
+def test_other_networks_and_targets(
+    tmp_path: Path, tissue: Path, name: str, patch: list[int], target: dict[str, Any], outputs: tuple[str, ...]
+) -> None:
+    network = {"name": name, "f_maps": [4, 8], "layer_order": "gcr", "num_groups": 2}
+    config = tiny_training(tmp_path, tissue, epochs=1, network=network, patch=patch, target=target)
+    train(config, device="cpu")
+    description = load_model(ModelSpec(path=config.output)).description
+    assert description.outputs == outputs
+    assert description.offsets == (((-1, 0, 0), (0, -1, 0), (0, 0, -1)) if target["kind"] == "affinity" else ())
+
+
+def test_start_from_another_model(tmp_path: Path, tissue: Path) -> None:
+    first = tiny_training(tmp_path / "a", tissue, epochs=1)
+    train(first, device="cpu")
+    network = {"name": "UNet3D", "f_maps": [4, 8], "layer_order": "bcr", "initial_model": first.output}
+    still = tiny_training(
+        tmp_path / "b", tissue, epochs=1, network=network, optimiser={"learning_rate": 1e-12, "weight_decay": 0.0}
+    )
+    train(still, device="cpu")
+    key = "final_conv.weight"
+    best = torch.load(Path(first.output) / "weights.pt", weights_only=True)
+    assert torch.allclose(weights(still)[key], best[key])
+    other = tiny_training(tmp_path / "c", tissue, network={**network, "f_maps": [4, 12]})
+    with pytest.raises(UserError, match="no network of this architecture"):
+        train(other, device="cpu")
+
+
+def test_patches_do_not_depend_on_what_was_drawn_before(tissue: Path) -> None:
+    config = tiny_training(Path("unused"), tissue)
+    with LabelledVolume(config.train[0], "train.0", preprocessing_of(config)) as source:
+        sampler = PatchSampler([source], config, 3)
+        forth = [sampler.draw(1, i, 0) for i in range(4)]
+        back = [sampler.draw(1, i, 0) for i in reversed(range(4))][::-1]
+        for one, other in zip(forth, back, strict=True):
+            assert one.image.shape == (1, 8, 16, 16)
+            assert np.array_equal(one.image, other.image)
+            assert np.array_equal(one.targets.values, other.targets.values)
+        assert not np.array_equal(forth[0].image, forth[1].image)
+        assert not np.array_equal(sampler.draw(2, 0, 0).image, forth[0].image)
+
+
+@pytest.mark.parametrize("kind", ["zarr", "hdf5"])
+def test_volumes_are_read_box_by_box(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    shape = (8, 600, 300)
+    image = rng.integers(0, 255, shape).astype(np.uint8)
+    labels = np.arange(np.prod(shape), dtype=np.uint32).reshape(shape) // 999
+    if kind == "hdf5":
+        spec = volume(write_volume(tmp_path / "v.h5", image, labels))
+    else:
+        for name, values in (("raw", image), ("label", labels)):
+            array = zarr.create_array(
+                str(tmp_path / f"{name}.zarr"),
+                shape=shape,
+                chunks=(8, 64, 64),
+                dtype=values.dtype,
+                dimension_names=list("zyx"),
+            )
+            array[...] = values
+        spec = {name: {"path": str(tmp_path / f"{name}.zarr")} for name in ("raw", "label")}
+    config = Training.model_validate({**tiny(tmp_path, tmp_path), "train": [spec], "validate_on": [spec]})
+    with LabelledVolume(config.train[0], "train.0", preprocessing_of(config)) as source:
+        largest, lock = 0, threading.Lock()
+        read = source.image.read
+
+        def counted(t: int, c: int, box: Box) -> np.ndarray:
+            nonlocal largest
+            with lock:
+                largest = max(largest, box.size)
+            return read(t, c, box)
+
+        monkeypatch.setattr(source.image, "read", counted)
+        gain, offset = source.steps[0][1][0], source.steps[0][2][0]
+        assert gain == pytest.approx(1 / (image.std() + 1e-6), rel=1e-6)
+        assert -offset / gain == pytest.approx(image.mean())
+        PatchSampler([source], config, 3).draw(1, 0, 0)
+        assert largest <= 8 * 26 * 26  # patch and margin
+
+
+def test_beyond_the_part_voxels_are_mirrored_never_read(tissue: Path) -> None:
+    config = Training.model_validate(
+        {
+            **tiny(Path("unused"), tissue),
+            "train": [volume(tissue, begin=[4, 0, 0], end=[10, 30, 48])],
+        }
+    )
+    with h5py.File(tissue) as file:
+        truth = file["label"][4:10, :30]
+    with LabelledVolume(config.train[0], "train.0", preprocessing_of(config)) as source:
+        image, labels = read_mirrored(source, Box((4, 20, 40), (12, 30, 48)), (2, 2, 2))
+        padded = np.pad(truth, [(2, 4), (0, 2), (0, 2)], mode="symmetric")
+        assert np.array_equal(labels, padded[:, 18:32, 38:50])
+        assert image.shape == (1, *labels.shape)
+
+
+def test_little_labelled_patches_are_drawn_again(tmp_path: Path) -> None:
+    labels = np.zeros((16, 64, 64), np.uint32)
+    labels[:, 40:, 40:] = 1 + np.arange(24) // 6
+    image = np.random.default_rng(0).integers(0, 255, labels.shape).astype(np.uint8)
+    path = write_volume(tmp_path / "v.h5", image, labels)
+    config = tiny_training(tmp_path, path, labelled=0.5, target={"ignore_label": 0})
+    with LabelledVolume(config.train[0], "train.0", preprocessing_of(config)) as source:
+        sampler = PatchSampler([source], config, 3)
+        shares = [sampler.draw(1, i, 0).targets.known.mean() for i in range(12)]
+    assert np.mean(np.array(shares) >= 0.5) > 0.7
+
+
+def test_validation_boxes_cover_and_are_limited(tissue: Path) -> None:
+    config = tiny_training(Path("unused"), tissue)
+    with LabelledVolume(config.train[0], "train.0", preprocessing_of(config)) as source:
+        boxes = validation_boxes(source, (16, 20, 48), 9)
+        assert sum(box.size for box in boxes) == source.box.size
+        assert len(validation_boxes(source, (4, 8, 8), 5)) == 5
+
+
+def test_segmentation_is_that_of_a_run(tmp_path: Path, tissue: Path) -> None:
+    made = settings(tmp_path, {"input": volume(tissue)["raw"]}, supervoxels={"minimum_size": 20})
+    run(made)
+    boundary = zarr.open_array(str(Path(made["work"]) / "a" / "predict.zarr" / "boundary"), mode="r")[0]
+    from bigseg.config.stages import Supervoxels
+
+    result = segment_boundary(
+        boundary.astype(np.float32) / 255,
+        Supervoxels(minimum_size=20),
+        beta=0.5,
+        minimum_object_size=100,
+        sampling=(1.0, 1.0, 1.0),
+    )
+    from pipeline_checks import same_partition
+
+    assert same_partition(result, run_labels(made)[0])
+
+
+def test_losses_that_are_no_numbers_end_the_training(tmp_path: Path, tissue: Path) -> None:
+    config = tiny_training(tmp_path, tissue, optimiser={"learning_rate": 1e30}, iterations=20)
+    with pytest.raises(UserError, match="diverged"):
+        train(config, device="cpu")
+
+
+def test_bad_volumes(tmp_path: Path, tissue: Path) -> None:
+    labels = np.ones((16, 48, 48), np.uint32)
+    image = np.random.default_rng(0).random(labels.shape).astype(np.float32)
+    other = write_volume(tmp_path / "small.h5", image[:8], labels)
+    floats = write_volume(tmp_path / "floats.h5", image, image)
+    image = image.copy()
+    image[0, 0, 0] = np.nan
+    nan = write_volume(tmp_path / "nan.h5", image, labels)
+    constant = write_volume(tmp_path / "constant.h5", np.ones(labels.shape, np.uint8), labels)
+    cases: list[tuple[dict[str, Any], str]] = [
+        (volume(other), r"train\.0: the image has shape \[8, 48, 48\], its labels \[16, 48, 48\]"),
+        (volume(floats), "holds float32, not integers"),
+        (volume(nan), "NaN"),
+        (volume(constant), "constant"),
+        (volume(tissue, channels=[1]), r"train\.0\.channels: 1 is not there"),
+        (volume(tissue, time=2), r"train\.0\.time: 2 is not there"),
+        (volume(tissue, end=[17, 48, 48]), "is no part of a volume"),
+        (volume(tmp_path / "missing.h5"), "missing.h5"),
+    ]
+    for spec, message in cases:
+        channels = spec.get("channels", [0])
+        config = Training.model_validate(
+            {**tiny(tmp_path, tissue), "train": [spec], "validate_on": [volume(tissue, channels=channels)]}
+        )
+        with pytest.raises(UserError, match=message):
+            train(config, device="cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_bad_settings(tmp_path: Path, tissue: Path) -> None:
+    with pytest.raises(UserError, match=r"patch: \[8, 16, 15\].*\n.*\[8, 16, 16\]"):
+        train(tiny_training(tmp_path, tissue, patch=[8, 16, 15]), device="cpu")
+    with pytest.raises(UserError, match="layer_order"):
+        train(tiny_training(tmp_path, tissue, network={"layer_order": "xx"}), device="cpu")
+    with pytest.raises(UserError, match="cuda is demanded"):
+        train(tiny_training(tmp_path, tissue), device="cuda")
+
+
+def test_a_damaged_checkpoint(tmp_path: Path, tissue: Path) -> None:
+    config = tiny_training(tmp_path, tissue, epochs=1)
+    train(config, device="cpu")
+    path = folder_of(config) / "last_checkpoint.pytorch"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(UserError, match="no checkpoint of a training"):
+        train(tiny_training(tmp_path, tissue, epochs=2), device="cpu")
