@@ -117,9 +117,11 @@ def configuration(folder: Path, epochs: int, seed: int) -> Training:
             "train": volumes("learn", VOLUMES),
             "validate_on": volumes("compare", COMPARED),
             "normalise": "percentiles",
+            "voxel_size_um": "none",
             "network": {"name": "UNet3D", "f_maps": [12, 24, 48], "layer_order": "bcr"},
+            "target": {"grow": 1.0},
             "loss": {"name": "bce_dice"},
-            "optimiser": {"learning_rate": 3e-3, "patience": 1},
+            "optimiser": {"learning_rate": 3e-3, "patience": 0},
             "augment": {
                 "elastic": 0.0,  # the cells are as varied as deformation could make them
                 "contrast": 0.25,
@@ -141,7 +143,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to work; created if need be")
-    parser.add_argument("--epochs", type=int, default=20, metavar="N", help="epochs of 50 iterations (20)")
+    parser.add_argument("--epochs", type=int, default=13, metavar="N", help="epochs of 50 iterations (13)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another number, another model (0)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the network (1)")
     arguments = parser.parse_args()

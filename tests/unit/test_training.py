@@ -38,7 +38,7 @@ def weights(config: Training) -> dict[str, torch.Tensor]:
 
 def test_a_stopped_training_goes_on_as_though_it_had_not(tmp_path: Path, tissue: Path) -> None:
     network = {"name": "UNet3D", "f_maps": [4, 8], "layer_order": "bcrd"}  # dropout draws random numbers too
-    optimiser = {"learning_rate": 0.2, "patience": 0}  # so that the rate changes within these epochs
+    optimiser = {"learning_rate": 2.0, "patience": 0}  # so that the rate changes within these epochs
     whole = tiny_training(tmp_path / "whole", tissue, epochs=4, network=network, optimiser=optimiser)
     train(whole, device="cpu")
     for epochs in (2, 4):

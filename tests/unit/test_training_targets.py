@@ -6,6 +6,7 @@ import torch
 from scipy import ndimage
 from skimage.segmentation import find_boundaries as of_skimage
 
+from bigseg.config.training import Target
 from bigseg.networks.augment import Transform, partners
 from bigseg.training.augment import (
     Turn,
@@ -21,7 +22,7 @@ from bigseg.training.targets import (
     find_boundaries,
     foreground_boundary_target,
     make_targets,
-    roles,
+    roles_of,
     target_margin,
 )
 
@@ -54,6 +55,17 @@ def test_a_flat_boundary_stays_two_voxels_thick() -> None:
     labels = np.repeat([1, 2], 10)[None, None] * np.ones((8, 12, 1), int)
     values = boundary_target(labels, 1.0).values[0]
     assert np.array_equal(np.flatnonzero(values[4, 6]), [9, 10])
+
+
+def test_boundaries_grow_in_physical_proportion() -> None:
+    labels = np.ones((8, 12, 12), int)
+    labels[:, :, 6:] = 2
+    labels[4:] += 2
+    values = boundary_target(labels, 0.0, grow=1.5, sampling=(2.0, 1.0, 1.0)).values[0]
+    assert np.array_equal(np.flatnonzero(values[0, 0]), [4, 5, 6, 7])  # one more on either side
+    assert np.array_equal(np.flatnonzero(values[:, 0, 0]), [3, 4])  # the next planes are too far away
+    one = np.ones((4, 6, 6), int)
+    assert not boundary_target(one, 1.0, grow=1.0).values.any()
 
 
 def test_boundary_without_smoothing() -> None:
@@ -100,19 +112,26 @@ def test_affinities_of_a_patch_smaller_than_the_offset() -> None:
     assert not target.known.any()
 
 
-@pytest.mark.parametrize("kind", ["boundary", "foreground_boundary", "affinity"])
-def test_margin_is_what_targets_depend_on(kind: str) -> None:
+@pytest.mark.parametrize(
+    "target",
+    [
+        Target(),
+        Target(grow=1.0),
+        Target(kind="foreground_boundary"),
+        Target(kind="affinity", offsets=[list(o) for o in OFFSETS]),
+    ],
+)
+def test_margin_is_what_targets_depend_on(target: Target) -> None:
     labels = cells(shape=(24, 30, 32))
-    z, y, x = target_margin(kind, sigma=1.0, offsets=OFFSETS)
-    whole = make_targets(labels, kind, sigma=1.0, offsets=OFFSETS, ignore=None)
-    cut = make_targets(
-        labels[10 - z : 14 + z, 12 - y : 16 + y, 14 - x : 18 + x], kind, sigma=1.0, offsets=OFFSETS, ignore=None
-    )
+    z, y, x = target_margin(target)
+    sampling = (2.0, 1.0, 1.0)
+    whole = make_targets(labels, target, sampling)
+    cut = make_targets(labels[10 - z : 14 + z, 12 - y : 16 + y, 14 - x : 18 + x], target, sampling)
     inner = (slice(None), slice(z, z + 4), slice(y, y + 4), slice(x, x + 4))
     place = (slice(None), slice(10, 14), slice(12, 16), slice(14, 18))
     for one, other in zip(cut, whole, strict=True):
         assert np.array_equal(one[inner], other[place])
-    assert len(roles(kind, OFFSETS)) == len(whole.values)
+    assert len(roles_of(target)) == len(whole.values)
 
 
 @pytest.mark.parametrize("quarters", [0, 1, 2, 3])

@@ -72,6 +72,11 @@ class Target(Settings):
     sigma: NotNegative = Field(
         default=1.0, description="Smoothing of the boundaries, in voxels, before they are cut at 0.5; 0 is none."
     )
+    grow: NotNegative = Field(
+        default=0.0,
+        description="Distance, in voxels of the finest axis, by which boundaries grow after that. Helps where the "
+        "image is blurred, so that nobody could tell a boundary's place to the voxel.",
+    )
     offsets: Annotated[list[Offset], Field(min_length=1)] = Field(
         default=[[-1, 0, 0], [0, -1, 0], [0, 0, -1]], description="`affinity`: offsets (z, y, x) in voxels."
     )
@@ -164,9 +169,10 @@ class Training(Settings):
     validate_on: Annotated[list[TrainingVolume], Field(min_length=1)] = Field(
         description="What models are compared on; nothing of `train`, or the scores say nothing."
     )
-    voxel_size_um: VoxelSize | None = Field(
-        default=None,
-        description="Voxel size (z, y, x) in µm that the model tells. That of the training volumes if left out.",
+    voxel_size_um: VoxelSize | Literal["auto", "none"] = Field(
+        default="auto",
+        description="Voxel size (z, y, x) in µm that the model tells, so that `predict` can refuse images of another "
+        "resolution. `auto`: that of the first validation volume; `none`: the model is for any.",
     )
     normalise: Literal["standardise", "percentiles"] = Field(
         default="standardise",

@@ -156,10 +156,8 @@ class PatchSampler:
         self._volumes, self._config, self._dims = volumes, config, dims
         sizes = np.array([volume.box.size for volume in volumes], np.float64)
         self._shares = sizes / sizes.sum()
-        offsets = tuple(triple(o) for o in config.target.offsets)
-        z, y, x = target_margin(config.target.kind, sigma=config.target.sigma, offsets=offsets)
+        z, y, x = target_margin(config.target)
         self._margin: Triple = (z if dims == 3 else 0, max(y, x), max(y, x))
-        self._offsets = offsets
 
     def draw(self, epoch: int, iteration: int, number: int) -> Patch:
         """One patch, augmented."""
@@ -191,13 +189,7 @@ class PatchSampler:
                 spacing=config.augment.elastic_spacing,
                 sampling=relative(volume.voxel_size_um),
             )
-        targets = make_targets(
-            labels,
-            config.target.kind,
-            sigma=config.target.sigma,
-            offsets=self._offsets,
-            ignore=config.target.ignore_label,
-        )
+        targets = make_targets(labels, config.target, relative(volume.voxel_size_um))
         inner = tuple(slice(m, m + n) for m, n in zip(self._margin, config.patch, strict=True))
         kept = (slice(None), *inner)
         cut = Targets(np.ascontiguousarray(targets.values[kept]), np.ascontiguousarray(targets.known[kept]))

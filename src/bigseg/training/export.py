@@ -13,7 +13,7 @@ from bigseg.networks.description import Operation
 from bigseg.networks.unet import UNet
 from bigseg.networks.write_package import Card, write_package
 from bigseg.training.data import LabelledVolume
-from bigseg.training.targets import roles
+from bigseg.training.targets import offsets_of, roles_of
 
 _TEST_LENGTH = 32
 """About how long the edges of the package's test image are."""
@@ -37,17 +37,16 @@ def export_best(
         epoch: the epoch that the weights are from.
         scores: what validation found.
     """
-    offsets = tuple(triple(o) for o in config.target.offsets) if config.target.kind == "affinity" else ()
-    size = tuple(config.voxel_size_um) if config.voxel_size_um else example.voxel_size_um
+    size = told_size(config, example)
     write_package(
         Path(config.output).expanduser(),
         network,
         Card(name=config.name, description=config.description, documentation=_card(config, epoch, scores, size)),
-        outputs=roles(config.target.kind, offsets),
-        offsets=offsets,
+        outputs=roles_of(config.target),
+        offsets=offsets_of(config.target),
         preprocessing=preprocessing,
         test_image=_test_image(network, example),
-        voxel_size_um=None if size is None else (size[0], size[1], size[2]),
+        voxel_size_um=size,
         training={
             "epoch": epoch,
             "validation": scores,
@@ -55,6 +54,16 @@ def export_best(
             "config": config.model_dump(mode="json", exclude={"output", "train", "validate_on"}),
         },
     )
+
+
+def told_size(config: Training, example: LabelledVolume) -> tuple[float, float, float] | None:
+    """The voxel size (z, y, x) in µm that the model tells."""
+    if config.voxel_size_um == "auto":
+        return example.voxel_size_um
+    if config.voxel_size_um == "none":
+        return None
+    z, y, x = config.voxel_size_um
+    return (z, y, x)
 
 
 def _test_image(network: UNet, example: LabelledVolume) -> np.ndarray:

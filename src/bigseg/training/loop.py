@@ -20,7 +20,6 @@ import torch
 
 from bigseg.config.training import Training, TrainingVolume
 from bigseg.errors import UserError
-from bigseg.geometry.box import triple
 from bigseg.networks.architecture import Architecture, make_architecture
 from bigseg.networks.description import ModelSpec, Operation
 from bigseg.networks.model import load_model
@@ -32,7 +31,7 @@ from bigseg.training.curves import draw_curves, write_events
 from bigseg.training.data import LabelledVolume, Patch, PatchSampler
 from bigseg.training.export import export_best
 from bigseg.training.losses import loss
-from bigseg.training.targets import roles
+from bigseg.training.targets import roles_of
 from bigseg.training.validate import validate
 
 _AHEAD = 2
@@ -92,8 +91,7 @@ def architecture_of(config: Training) -> Architecture:
         UserError: the keys do not fit each other.
     """
     keys = config.network.model_dump(exclude={"initial_model"}, exclude_none=True)
-    offsets = tuple(triple(o) for o in config.target.offsets)
-    channels = {"in_channels": len(config.train[0].channels), "out_channels": len(roles(config.target.kind, offsets))}
+    channels = {"in_channels": len(config.train[0].channels), "out_channels": len(roles_of(config.target))}
     return make_architecture({**keys, **channels}, "network")
 
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from bigseg.geometry.box import Triple
+from bigseg.config.training import Target
+from bigseg.geometry.box import Triple, triple
 
 _TRUNCATE = 4.0
 """Standard deviations at which the Gaussian of the boundaries ends."""
@@ -49,27 +50,46 @@ def find_boundaries(labels: np.ndarray) -> np.ndarray:
     return found
 
 
-def boundary_target(labels: np.ndarray, sigma: float = 1.0, ignore: int | None = None) -> Targets:
+def boundary_target(
+    labels: np.ndarray,
+    sigma: float = 1.0,
+    ignore: int | None = None,
+    *,
+    grow: float = 0.0,
+    sampling: Sequence[float] = (1.0, 1.0, 1.0),
+) -> Targets:
     """Boundaries, smoothed by a Gaussian and cut at 0.5 (eq. 2.1), one channel.
 
     Args:
         labels: (z, y, x) integers.
         sigma: standard deviation in voxels, the same along all axes; 0 is none.
         ignore: label of voxels that are not labelled; next to them boundaries are not known either.
+        grow: distance, in voxels of the finest axis, by which boundaries grow in the end. Where the image does not tell
+            exactly where a boundary is, thin ones are predicted with low probabilities.
+        sampling: voxel size (z, y, x) relative to the finest axis.
     """
     edges = find_boundaries(labels)
     if sigma > 0:
         per_axis = [sigma if n > 1 else 0.0 for n in labels.shape]  # planes of a 2D network see no others
         edges = ndimage.gaussian_filter(edges.astype(np.float32), per_axis, truncate=_TRUNCATE) > 0.5
+    if grow > 0 and edges.any():
+        edges = ndimage.distance_transform_edt(~edges, sampling=sampling) <= grow
     known = np.ones(labels.shape, bool)
     if ignore is not None:
         known = ~ndimage.binary_dilation(labels == ignore)
     return Targets(edges[None].astype(np.float32), known[None])
 
 
-def foreground_boundary_target(labels: np.ndarray, sigma: float = 1.0, ignore: int | None = None) -> Targets:
+def foreground_boundary_target(
+    labels: np.ndarray,
+    sigma: float = 1.0,
+    ignore: int | None = None,
+    *,
+    grow: float = 0.0,
+    sampling: Sequence[float] = (1.0, 1.0, 1.0),
+) -> Targets:
     """Two channels: foreground (labels other than 0), and boundaries as in :func:`boundary_target`."""
-    boundary = boundary_target(labels, sigma, ignore)
+    boundary = boundary_target(labels, sigma, ignore, grow=grow, sampling=sampling)
     labelled = np.ones(labels.shape, bool) if ignore is None else labels != ignore
     foreground = (labels != 0).astype(np.float32)
     return Targets(
@@ -98,31 +118,39 @@ def affinity_target(labels: np.ndarray, offsets: Sequence[Triple], ignore: int |
     return Targets(values, known)
 
 
-def make_targets(
-    labels: np.ndarray, kind: str, *, sigma: float, offsets: Sequence[Triple], ignore: int | None
-) -> Targets:
-    """Targets of a ``target.kind`` of the configuration."""
-    if kind == "affinity":
-        return affinity_target(labels, offsets, ignore)
-    if kind == "foreground_boundary":
-        return foreground_boundary_target(labels, sigma, ignore)
-    return boundary_target(labels, sigma, ignore)
+def make_targets(labels: np.ndarray, target: Target, sampling: Sequence[float]) -> Targets:
+    """Targets as the configuration wants them.
+
+    Args:
+        labels: (z, y, x) integers.
+        target: section ``target`` of the configuration.
+        sampling: voxel size (z, y, x) relative to the finest axis.
+    """
+    if target.kind == "affinity":
+        return affinity_target(labels, offsets_of(target), target.ignore_label)
+    make = foreground_boundary_target if target.kind == "foreground_boundary" else boundary_target
+    return make(labels, target.sigma, target.ignore_label, grow=target.grow, sampling=sampling)
 
 
-def target_margin(kind: str, *, sigma: float, offsets: Sequence[Triple]) -> Triple:
+def target_margin(target: Target) -> Triple:
     """Voxels around a patch that its targets depend on."""
-    if kind == "affinity":
-        z, y, x = (max(abs(o[axis]) for o in offsets) for axis in range(3))
+    if target.kind == "affinity":
+        z, y, x = (max(abs(o[axis]) for o in target.offsets) for axis in range(3))
         return (z, y, x)
-    reach = 1 + int(_TRUNCATE * sigma + 0.5)
+    reach = 1 + int(_TRUNCATE * target.sigma + 0.5) + int(target.grow)
     return (reach, reach, reach)
 
 
-def roles(kind: str, offsets: Sequence[Triple]) -> tuple[str, ...]:
+def offsets_of(target: Target) -> tuple[Triple, ...]:
+    """Offsets of the affinity channels, none for other targets."""
+    return tuple(triple(o) for o in target.offsets) if target.kind == "affinity" else ()
+
+
+def roles_of(target: Target) -> tuple[str, ...]:
     """What the output channels are, as ``predict.outputs`` names it."""
-    if kind == "affinity":
-        return ("affinity",) * len(offsets)
-    return ("foreground", "boundary") if kind == "foreground_boundary" else ("boundary",)
+    if target.kind == "affinity":
+        return ("affinity",) * len(target.offsets)
+    return ("foreground", "boundary") if target.kind == "foreground_boundary" else ("boundary",)
 
 
 def _ends(offset: int, length: int) -> tuple[slice, slice]:

@@ -17,7 +17,7 @@ from bigseg.networks.unet import UNet
 from bigseg.training.data import LabelledVolume, read_mirrored, relative, validation_boxes
 from bigseg.training.losses import loss
 from bigseg.training.segmentation import segment_boundary
-from bigseg.training.targets import make_targets, roles
+from bigseg.training.targets import make_targets, offsets_of, roles_of
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,7 @@ def validate(
     """
     network.eval()
     settings, target = config.validation, config.target
-    offsets = tuple(triple(o) for o in target.offsets)
-    maps = Maps(roles(target.kind, offsets), offsets if target.kind == "affinity" else ())
+    maps = Maps(roles_of(target), offsets_of(target))
     losses: list[float] = []
     tallies: list[Tally] = []
     largest = triple(settings.box_shape) if network.architecture.dims == 3 else triple([1, *settings.box_shape[1:]])
@@ -55,7 +54,7 @@ def validate(
         for box in validation_boxes(volume, largest, settings.boxes):
             image, labels = read_mirrored(volume, box, (0, 0, 0))
             logits = predict_logits(network, image, device, precision)
-            targets = make_targets(labels, target.kind, sigma=target.sigma, offsets=offsets, ignore=target.ignore_label)
+            targets = make_targets(labels, config.target, relative(volume.voxel_size_um))
             values, known = (torch.from_numpy(a)[None] for a in targets)
             losses.append(float(loss(config.loss.name, logits[None], values, known, config.loss.dice_weight)))
             found = maps.compose(torch.sigmoid(logits))
