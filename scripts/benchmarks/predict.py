@@ -12,6 +12,7 @@ import json
 import statistics
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -127,17 +128,19 @@ def forward_loop(made: torch.nn.Module, shapes: list[Triple], machine: Machine) 
         made = made.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     layout = torch.channels_last_3d if device.type == "cuda" else torch.contiguous_format
     tensors = {shape: torch.rand((1, 1, *shape), device=device).to(memory_format=layout) for shape in set(shapes)}
-    before = torch.get_num_threads()
-    torch.set_num_threads(machine.threads)
-    with torch.inference_mode():
-        start = time.perf_counter()
-        for shape in shapes:
-            made(tensors[shape])
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - start
-    torch.set_num_threads(before)
-    return seconds
+
+    def loop() -> float:
+        with torch.inference_mode():
+            start = time.perf_counter()
+            for shape in shapes:
+                made(tensors[shape])
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            return time.perf_counter() - start
+
+    # In a thread of its own, like the stage's forward passes.
+    with ThreadPoolExecutor(1, initializer=lambda: torch.set_num_threads(machine.threads)) as pool:
+        return pool.submit(loop).result()
 
 
 def blockwise(model: Model, image: np.ndarray, block: Triple, core: Triple | None, *, overlap: bool) -> np.ndarray:
