@@ -1,8 +1,10 @@
 import os
 import shutil
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from bigseg.config.load import load_training
 from bigseg.errors import UserError
 from bigseg.planning.workflow import Workflow
 
@@ -10,6 +12,10 @@ from bigseg.planning.workflow import Workflow
 if "samples" not in config:
 
     configfile: "config.yaml" if os.path.exists("config.yaml") else "config/config.yaml"
+
+
+# `snakemake train --config training=train.yaml` (rules/train.smk); no key of the configuration proper.
+TRAINING = config.pop("training", None)
 
 
 def read_jobs():
@@ -35,6 +41,14 @@ wildcard_constraints:
     blocks=r"\d+-\d+",
     kind="image|labels",
     level=r"\d+",
+
+
+def model_folder(path):
+    """Folder of the model that a training makes."""
+    try:
+        return Path(load_training(Path(path)).output).expanduser()
+    except UserError as error:
+        raise WorkflowError(f"bigseg: {error}") from None
 
 
 def time_of(wildcards):

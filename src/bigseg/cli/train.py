@@ -44,12 +44,9 @@ def train(
     import os
     from dataclasses import asdict
 
-    from bigseg.config.load import read_settings, validate_settings
-    from bigseg.config.training import Training
+    from bigseg.config.load import load_training
 
-    settings = validate_settings(
-        Training, read_settings(config), str(config), "`bigseg train --template` prints every key with its meaning"
-    )
+    settings = load_training(config)
     from bigseg.training.loop import train as run
 
     done = run(settings, device=device, threads=threads or os.cpu_count() or 1)

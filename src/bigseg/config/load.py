@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from bigseg.config.models import Config
+from bigseg.config.training import Training
 from bigseg.errors import UserError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -40,6 +41,16 @@ def load_config(path: Path) -> Config:
         UserError: the file is missing, not YAML, or not a valid configuration.
     """
     return validate_config(read_settings(path), str(path))
+
+
+def load_training(path: Path) -> Training:
+    """Read and validate the configuration of a training.
+
+    Raises:
+        UserError: as :func:`load_config`.
+    """
+    help_text = "`bigseg train --template` prints every key with its meaning"
+    return validate_settings(Training, read_settings(path), str(path), help_text)
 
 
 def validate_config(data: Mapping[str, Any], origin: str) -> Config:

@@ -44,8 +44,9 @@ class Predict(Settings):
     )
     model: Annotated[str, Field(min_length=1)] | None = Field(
         default=None,
-        description="`network`: a BioImage.IO package (folder, zip, rdf.yaml, or id of the zoo), a pytorch-3dunet "
-        "checkpoint beside its configuration, a TorchScript or an ONNX file. See docs/networks.md.",
+        description="`network`: `membrane`, which comes with bigseg, for stained membranes; a BioImage.IO package "
+        "(folder, zip, rdf.yaml, or id of the zoo), a pytorch-3dunet checkpoint beside its configuration, a "
+        "TorchScript or an ONNX file. See docs/networks.md.",
     )
     model_settings: Annotated[str, Field(min_length=1)] | None = Field(
         default=None,

@@ -20,7 +20,10 @@ class TrainingVolume(Settings):
     """An image with its true labels, or a part of it."""
 
     raw: Input = Field(description="The image.")
-    label: Input = Field(description="The true labels, a volume of the same shape; 0 is background.")
+    label: Input = Field(
+        description="The true labels, a volume of the same shape, or, with `end`, of the first part of it; 0 is "
+        "background."
+    )
     channels: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field(
         default=[0], description="Image channels that the network is given, in this order, counted from 0."
     )

@@ -20,6 +20,7 @@ from bigseg.networks.description import ModelDescription, ModelSpec, Operation, 
 from bigseg.networks.measured import find_divisibility, measure_reach
 from bigseg.networks.onnx_layers import UnknownLayerError, layers_of
 from bigseg.networks.reach import LayerGraph, Reach
+from bigseg.networks.shipped import find_shipped
 
 _BYTES_UNKNOWN = 4096.0
 """Memory per voxel supposed for a network whose layers cannot be read."""
@@ -52,12 +53,13 @@ def load_model(spec: ModelSpec) -> Model:
     """Load a model on the CPU.
 
     Known are a pytorch-3dunet checkpoint with its configuration (the folder of both, or either), a BioImage.IO package
-    (folder, ``rdf.yaml``, zip, or an id of the zoo), TorchScript (``.pt``) and ONNX (``.onnx``) files.
+    (folder, ``rdf.yaml``, zip, or an id of the zoo), TorchScript (``.pt``) and ONNX (``.onnx``) files, and the models
+    that come with bigseg, by their names.
 
     Raises:
         UserError: it is missing, damaged, or cannot be used here.
     """
-    path = Path(spec.path).expanduser()
+    path = find_shipped(spec.path) or Path(spec.path).expanduser()
     if not path.exists():
         return _load_from_zoo(spec, path)
     if path.is_dir():

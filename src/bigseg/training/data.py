@@ -101,10 +101,10 @@ class LabelledVolume:
     def _check(self) -> Box:
         """The part to use."""
         spec, image, labels = self.spec, self.image.header, self.labels.header
-        if image.volume_shape != labels.volume_shape:
+        if image.volume_shape != labels.volume_shape and spec.end is None:
             raise UserError(
                 f"{self.role}: the image has shape {list(image.volume_shape)}, its labels {list(labels.volume_shape)}",
-                "correct `path`, `key` or `axes` of raw and label",
+                "correct `path`, `key` or `axes` of raw and label, or name the labelled part with `end`",
             )
         if np.dtype(labels.dtype).kind not in "iub":
             raise UserError(
@@ -118,11 +118,11 @@ class LabelledVolume:
                 raise UserError(
                     f"{self.role}.{key}: {value} is not there, the image has {count}", f"they are 0 … {count - 1}"
                 )
-        end = list(image.volume_shape) if spec.end is None else spec.end
-        pairs = zip(spec.begin, end, image.volume_shape, strict=True)
-        if any(not 0 <= b < e <= n for b, e, n in pairs):
+        both = [min(a, b) for a, b in zip(image.volume_shape, labels.volume_shape, strict=True)]
+        end = both if spec.end is None else spec.end
+        if any(not 0 <= b < e <= n for b, e, n in zip(spec.begin, end, both, strict=True)):
             raise UserError(
-                f"{self.role}: {spec.begin} … {end} is no part of a volume of shape {list(image.volume_shape)}",
+                f"{self.role}: {spec.begin} … {end} is no part of a volume of shape {both}",
                 "correct `begin` and `end`",
             )
         return Box(triple(spec.begin), triple(end))

@@ -26,6 +26,7 @@ from bigseg.networks.model import load_model
 from bigseg.networks.predictor import choose_device
 from bigseg.networks.unet import UNet, build
 from bigseg.progress import Progress
+from bigseg.resume.files import write_json
 from bigseg.training.checkpoint import Epoch, Progressed, folder_of, load, save
 from bigseg.training.curves import draw_curves, write_events
 from bigseg.training.data import LabelledVolume, Patch, PatchSampler
@@ -33,6 +34,9 @@ from bigseg.training.export import export_best
 from bigseg.training.losses import loss
 from bigseg.training.targets import roles_of
 from bigseg.training.validate import validate
+
+OUTCOME = "outcome.json"
+"""Name of the file that is there when all epochs are done."""
 
 _AHEAD = 2
 """Batches that are made ready while one is learnt from."""
@@ -79,6 +83,8 @@ def train(config: Training, *, device: str = "auto", threads: int = 1) -> Outcom
         )
         trainer = _Trainer(config, architecture, learn, compare, choose_device(device), threads)
         progressed = trainer.run()
+    told = {"best_epoch": progressed.best_epoch, "best_score": progressed.best_score, "epochs": progressed.epoch}
+    write_json(folder_of(config) / OUTCOME, told)
     return Outcome(
         config.output, progressed.epoch, progressed.best_epoch, progressed.best_score, time.monotonic() - start
     )
