@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -28,6 +29,9 @@ from bigseg.training.stain import Stain, render
 from bigseg.training.targets import find_boundaries
 
 GEOMETRY = Path(__file__).resolve().parents[2] / "shared" / "data" / "membranes" / "cell_labels.h5"
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHIPPED = REPOSITORY / "src" / "bigseg" / "models" / "membrane"
+CARD = REPOSITORY / "docs" / "membrane.md"
 SHAPE: Triple = (40, 96, 96)
 VOLUMES, COMPARED = 64, 8
 REAL_SHARE = 0.4
@@ -139,6 +143,14 @@ def configuration(folder: Path, epochs: int, seed: int) -> Training:
     )
 
 
+def ship(model: Path) -> None:
+    """Copy the model to where it ships from, with its card."""
+    SHIPPED.mkdir(parents=True, exist_ok=True)
+    for name in ("rdf.yaml", "weights.pt", "test_input.npy", "test_output.npy"):
+        shutil.copyfile(model / name, SHIPPED / name)
+    shutil.copyfile(CARD, SHIPPED / "README.md")
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
@@ -146,6 +158,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=13, metavar="N", help="epochs of 50 iterations (13)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another number, another model (0)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the network (1)")
+    parser.add_argument("--ship", action="store_true", help="put the model into the package when all epochs are done")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     geometry = None
@@ -157,6 +170,8 @@ def main() -> None:
             stream = [arguments.seed, len(kind), i]
             make_volume(arguments.folder / f"{kind}{i:03d}.h5", stream, geometry)
     done = train(configuration(arguments.folder, arguments.epochs, arguments.seed), threads=arguments.threads)
+    if arguments.ship:
+        ship(Path(done.model))
     print(json.dumps(asdict(done)))
 
 
