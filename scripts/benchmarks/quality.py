@@ -29,6 +29,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "gasp": {},
     "multicut": {"partition": {"method": "multicut"}},
     "mutex_watershed": {"partition": {"method": "mutex_watershed"}},
+    "membrane": {"predict": {"method": "network", "model": "membrane"}},
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from bigseg.networks.write_package import Card, write_package
 from bigseg.training.data import LabelledVolume
 from bigseg.training.targets import offsets_of, roles_of
 
+_PATHS: dict[str, Any] = {"output": True, "train": True, "validate_on": True, "network": {"initial_model"}}
+"""Keys of the configuration that mean nothing elsewhere."""
 _TEST_LENGTH = 32
 """About how long the edges of the package's test image are."""
 
@@ -50,8 +53,7 @@ def export_best(
         training={
             "epoch": epoch,
             "validation": scores,
-            # without the paths, which mean nothing elsewhere
-            "config": config.model_dump(mode="json", exclude={"output", "train", "validate_on"}),
+            "config": config.model_dump(mode="json", exclude=_PATHS),
         },
     )
 
