@@ -19,7 +19,7 @@ import bigseg
 from bigseg.cli import main
 from bigseg.volumes.tiff_export import export_labels
 
-COMMANDS = ["init", "status", "evaluate", "export", "run"]
+COMMANDS = ["init", "status", "evaluate", "export", "train", "run"]
 Bigseg = Callable[..., tuple[int, str, str]]
 
 
