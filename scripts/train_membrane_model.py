@@ -164,9 +164,9 @@ def main() -> None:
         "--epochs",
         type=int,
         nargs=2,
-        default=(8, 4),
+        default=(8, 6),
         metavar="N",
-        help="epochs of 50 iterations, coarse and fine (8 4)",
+        help="epochs of 50 iterations, coarse and fine (8 6)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another number, another model (0)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the network (1)")
