@@ -72,7 +72,9 @@ class Progress:
                 self._write(f"{self._speed(now)}, {ending} {_duration(now - self._start)}")
 
     def _speed(self, now: float) -> str:
-        return f"{self._voxels / 1e6 / max(now - self._start, 1e-9):.1f} Mvox/s"
+        """Voxels a second, or pieces where these stand for no voxels."""
+        seconds = max(now - self._start, 1e-9)
+        return f"{self._voxels / 1e6 / seconds:.1f} Mvox/s" if self._voxels else f"{self._blocks / seconds:.1f} /s"
 
     def _write(self, text: str) -> None:
         print(f"{self._label}: {self._blocks}/{self._total} blocks, {text}", file=self._stream, flush=True)

@@ -53,6 +53,8 @@ def run_unit(step: Step, blocks: str | None, batches: int, threads: int) -> Summ
         StoppedError: SIGTERM came.
     """
     pieces = range(step.number_of_pieces) if blocks is None else parse_batch(blocks, step.number_of_pieces)
+    if not step.in_batches:
+        step.threads = threads
     unit = step.unit(blocks)
     time_point = step.time if step.per_time else None
     digests = upstream_digests(upstream_markers(step, pieces, batches, keys_only=True))

@@ -39,6 +39,7 @@ HERE = {"results": "results", "work": "work"}
 """Relative folders, so that a finished run may be copied to another place."""
 AFTER_SUPERVOXELS = {"graph.blocks", "partition.root"}
 AFTER_PARTITION = {
+    "segment.contacts",
     "segment.objects",
     "segment.blocks",
     "pyramid.labels1",
@@ -285,6 +286,8 @@ GONE: dict[str, tuple[str, str]] = {
     "faces": ("supervoxels.blocks", "work/a/supervoxels.zarr/continues/c"),
     "edges": ("graph.blocks", "work/a/graph/t0000/edges-000001.parquet"),
     "partition": ("partition.root", "work/a/partition/t0000/map.parquet"),
+    "contacts": ("segment.contacts", "work/a/segment/t0000/contacts-000002.parquet"),
+    "sizes": ("segment.contacts", "work/a/segment/t0000/sizes-000002.parquet"),
     "objects": ("segment.objects", "work/a/segment/t0000/map.parquet"),
     "labels": ("segment.blocks", "results/a.ome.zarr/labels/segmentation/0/c"),
     "coarse image": ("pyramid.image1", "results/a.ome.zarr/1/c"),
@@ -508,9 +511,8 @@ def test_a_new_time_point_is_processed_alone(cells, tmp_path):
     assert {step: ran.pop(step) for step in whole | merging} == dict.fromkeys(whole | merging, 1)
     assert {step: ran.pop(step) for step in coarse} == dict.fromkeys(coarse, 1)
     assert set(ran.values()) == {NUMBER_OF_BLOCKS}
-    assert set(ran) == {f"{s}.blocks" for s in ("ingest", "predict", "supervoxels", "graph", "segment", "measure")} | {
-        "evaluate.blocks"
-    }
+    stages = ("ingest", "predict", "supervoxels", "graph", "segment", "measure", "evaluate")
+    assert set(ran) == {f"{stage}.blocks" for stage in stages} | {"segment.contacts"}
     found = labels(config)
     assert found.shape == (3, 24, 64, 64)
     assert np.array_equal(found[:2], before)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from graph_checks import edge_table, random_graph
+from graph_checks import edge_table, grids, random_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import label
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from bigseg.kernels.region_graph import empty_edges
-from bigseg.kernels.small_objects import merge_small
+from bigseg.geometry.grid import supervoxel_id_range
+from bigseg.kernels.clusters import name_clusters
+from bigseg.kernels.region_graph import block_edges, contract, empty_edges, merge_edges
+from bigseg.kernels.small_objects import may_be_small, merge_small
 
 
 def slowly(ids, sizes, edges, minimum):
@@ -75,3 +80,62 @@ def test_without_objects_or_edges_nothing_happens():
     none, some = np.zeros(0, np.uint64), np.array([3, 5], np.uint64)
     assert merge_small(none, none, empty_edges(), 10).tolist() == []
     assert merge_small(some, some, empty_edges(), 10).tolist() == [3, 5]
+
+
+@given(grids(), st.integers(0, 2**32), st.integers(1, 4), st.integers(0, 40))
+@settings(max_examples=300, deadline=None)
+def test_blocks_tell_all_that_the_whole_graph_tells(grid, seed, values, minimum):
+    """Objects are connected, of supervoxels cut by block faces; some values are background."""
+    generator = np.random.default_rng(seed)
+    image = generator.integers(0, values + 1, grid.shape)
+    supervoxels = components_in_blocks(image, grid)
+    boundary = generator.integers(0, 256, grid.shape).astype(np.uint8)
+    nothing = np.zeros(grid.shape, np.uint8)
+    ids, voxels = np.unique(supervoxels[supervoxels > 0], return_counts=True)
+    tables = []
+    for index in range(grid.number_of_blocks):
+        outer = grid.box(index).grow((0, 0, 0), (1, 1, 1), grid.shape).slices
+        tables.append(block_edges(supervoxels[outer], boundary[outer], nothing[outer], grid.box(index).shape))
+    edges = merge_edges(tables)
+    joins = generator.random(len(edges)) < 0.5
+    objects = name_clusters(ids, components(ids, edges, joins)) if len(ids) else ids
+
+    parts = []
+    for index, table in enumerate(tables):
+        first, past = supervoxel_id_range(index)
+        rows = (ids >= first) & (ids < past)
+        ends = np.unique(np.concatenate([ids[rows], table.u, table.v]))
+        around = objects[np.searchsorted(ids, ends)]
+        parts.append(may_be_small(ids[rows], voxels[rows].astype(np.uint64), table, ends, around, minimum))
+    contacts = merge_edges([part.contacts for part in parts])
+    known, inverse = np.unique(np.concatenate([part.ids for part in parts]), return_inverse=True)
+    total = np.bincount(inverse, np.concatenate([part.sizes for part in parts]), len(known))
+    every = np.unique(np.concatenate([known, contacts.u, contacts.v]))
+    sizes = np.full(len(every), minimum, np.uint64)
+    sizes[np.searchsorted(every, known)] = total
+    found = dict(zip(every.tolist(), merge_small(every, sizes, contacts, minimum).tolist(), strict=True))
+
+    names, inverse = np.unique(objects, return_inverse=True)
+    whole = np.bincount(inverse, voxels, len(names)).astype(np.uint64)
+    expected = merge_small(names, whole, contract(edges, objects, ids), minimum)
+    assert [found.get(name, name) for name in names.tolist()] == expected.tolist()
+    assert set(known.tolist()) >= set(names[whole < minimum].tolist())
+
+
+def components_in_blocks(image, grid):
+    """Supervoxels: in each block the connected parts of equal values above 0."""
+    labels = np.zeros(grid.shape, np.uint64)
+    for index in range(grid.number_of_blocks):
+        slices = grid.box(index).slices
+        count = supervoxel_id_range(index)[0]
+        for value in np.unique(image[slices][image[slices] > 0]):
+            found, number = label(image[slices] == value)
+            labels[slices] += np.where(found > 0, found.astype(np.uint64) + np.uint64(count), np.uint64(0))
+            count += number
+    return labels
+
+
+def components(ids, edges, joins):
+    """The component of each node when some edges join."""
+    ends = [np.searchsorted(ids, end[joins]) for end in (edges.u, edges.v)]
+    return connected_components(coo_array((np.ones(len(ends[0])), ends), shape=(len(ids),) * 2))[1]

@@ -93,7 +93,7 @@ def test_a_killed_run_goes_on_where_it_was(cells, tmp_path, snakemake, environme
     assert snakemake(killed, "--unlock").status == 0
     done = snakemake(killed, "--until", "segment")
     assert done.status == 0, done.text
-    assert set(done.jobs) == {"supervoxels", "graph", "partition", "segment_objects", "segment"}
+    assert set(done.jobs) == {"supervoxels", "graph", "partition", "segment_contacts", "segment_objects", "segment"}
     log = (killed / "work" / "cells" / "logs" / "supervoxels" / "t0000" / "blocks-000000-000047.log").read_text()
     (line,) = (line for line in log.splitlines() if line.startswith("supervoxels.blocks: ") and "unchanged" in line)
     unchanged = int(line.split()[-2])
@@ -200,6 +200,14 @@ def test_afterwards_nothing_is_to_be_done_and_nothing_is_touched(finished, snake
 
 
 MERGING = {"pyramid_metadata": 1, "measure_table": 1, "evaluate_scores": 1, "report": 1}
+AFTER_PARTITION = {
+    "segment_contacts": 4,
+    "segment_objects": 2,
+    "segment": 4,
+    "measure": 4,
+    "evaluate": 4,
+    **MERGING,
+}
 
 
 @pytest.mark.parametrize(
@@ -207,7 +215,7 @@ MERGING = {"pyramid_metadata": 1, "measure_table": 1, "evaluate_scores": 1, "rep
     [
         (
             {"partition": {"beta": 0.6}},
-            {"partition": 2, "segment_objects": 2, "segment": 4, "measure": 4, "evaluate": 4, **MERGING},
+            {"partition": 2, **AFTER_PARTITION},
         ),
         (
             {"supervoxels": {"threshold": 0.3}},
@@ -215,11 +223,7 @@ MERGING = {"pyramid_metadata": 1, "measure_table": 1, "evaluate_scores": 1, "rep
                 "supervoxels": 4,
                 "graph": 4,
                 "partition": 2,
-                "segment_objects": 2,
-                "segment": 4,
-                "measure": 4,
-                "evaluate": 4,
-                **MERGING,
+                **AFTER_PARTITION,
             },
         ),
         ({"evaluate": {"ignore_zero": False}}, {"evaluate_scores": 1, "report": 1}),
@@ -248,6 +252,7 @@ def test_a_new_time_point_is_planned_alone(finished, cells, snakemake):
         "supervoxels": 2,
         "graph": 2,
         "partition": 1,
+        "segment_contacts": 2,
         "segment_objects": 1,
         "segment": 2,
         "measure": 2,

@@ -43,7 +43,7 @@ def time_of(wildcards):
 
 
 def named(step, wildcards):
-    """The step's name with the level of a pyramid filled in."""
+    """The step's name with its level (of the partition or the pyramid) filled in."""
     return step.format(**{key: wildcards[key] for key in ("kind", "level") if key in wildcards.keys()})
 
 

@@ -92,7 +92,9 @@ class Partition(Settings):
         "or `mutex_watershed` (Wolf et al. 2019).",
     )
     linkage: Literal["mean", "max", "min", "sum", "abs_max"] = Field(
-        default="mean", description="How `gasp` combines the edges of two merged clusters; `mean` is average linkage."
+        default="mean",
+        description="How `gasp` combines the edges of two merged clusters; `mean` is average linkage. All but `sum` are "
+        "solved in blocks with the result of one solve of the whole.",
     )
     beta: Probability = Field(
         default=0.5, description="Bias: larger values give more and smaller objects, smaller ones fewer and larger."
@@ -101,6 +103,21 @@ class Partition(Settings):
         default=1.0,
         description="`multicut`: costs are multiplied by (contact area in voxel faces)^size_weight; 0 is none.",
     )
+    levels: Annotated[int, Field(ge=0, le=20)] | Literal["auto"] = Field(
+        default="auto",
+        description="Levels of superblocks (blocks, 2 × 2 × 2 of them, …) that are solved one after the other before "
+        "the rest is solved in one job; 0 solves all in one job. `auto`: 0 up to 512³ voxels, else as many as leave at "
+        "most 8 superblocks to the last job.",
+    )
+
+    @model_validator(mode="after")
+    def _solvable(self) -> Self:
+        if self.method == "gasp" and self.linkage == "sum" and self.levels not in ("auto", 0):
+            raise ValueError(
+                f"levels: {self.levels} cannot be used with linkage sum, whose result would depend on the blocks; "
+                "set levels to 0, or linkage to mean, max, min or abs_max"
+            )
+        return self
 
 
 class Segment(Settings):
@@ -129,6 +146,19 @@ class Evaluate(Settings):
 
     ignore_zero: bool = Field(
         default=True, description="Leave out voxels whose truth label is 0 from VOI and the adapted Rand error."
+    )
+
+
+class Seams(Settings):
+    """Look for block faces in the labels: surface on them, objects cut by them, errors near them."""
+
+    distance: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=8, description="Voxels from a block face within which planes and voxels are near it."
+    )
+    minimum_cut: Annotated[int, Field(ge=1)] = Field(
+        default=8,
+        description="Two objects whose contact lies on block faces are counted as one object cut where that contact is "
+        "at least a square with an edge of this many voxels (in an image of a single plane, a line).",
     )
 
 

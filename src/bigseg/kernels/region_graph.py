@@ -48,6 +48,10 @@ class EdgeTable:
         """
         return np.asarray(self.outside / (255 * self.count))
 
+    def take(self, rows: np.ndarray) -> EdgeTable:
+        """The edges of a mask."""
+        return EdgeTable(*(column[rows] for column in self.columns().values()))
+
     def columns(self) -> dict[str, np.ndarray]:
         """The columns by name."""
         return {column.name: getattr(self, column.name) for column in fields(self)}

@@ -1,16 +1,68 @@
-"""Merge objects below a minimum size, decided on the graph of objects, before a voxel is written."""
+"""Merge objects below a minimum size, decided on the graph of objects, before a voxel is written.
+
+Each block tells what it knows of objects that may be too small (:func:`may_be_small`); added up, this is all that the
+decision (:func:`merge_small`) needs, and far less than the graph of all objects.
+"""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-from bigseg.kernels.region_graph import EdgeTable
+from bigseg.kernels.region_graph import EdgeTable, contract
+from bigseg.kernels.signed_graph import among
 
 Contacts = dict[int, tuple[float, float]]
-"""Neighbour -> (faces in contact, sum of the boundary probability over them)."""
+"""Neighbour -> (faces in contact, sum of the boundary map over them): exact numbers, whatever parts they came in."""
+
+
+class SmallCandidates(NamedTuple):
+    """What a block tells about objects that may be too small.
+
+    Attributes:
+        ids: (n,) uint64 objects, ascending.
+        sizes: (n,) uint64 their voxels in the block.
+        contacts: edges between objects, as far as the block owns them.
+    """
+
+    ids: np.ndarray
+    sizes: np.ndarray
+    contacts: EdgeTable
+
+
+def may_be_small(
+    nodes: np.ndarray, sizes: np.ndarray, edges: EdgeTable, ids: np.ndarray, objects: np.ndarray, minimum: int
+) -> SmallCandidates:
+    """Leave out what is surely large enough, so that the parts of all blocks together stay small.
+
+    An object's voxels are told unless at least ``minimum`` of them lie in this block and nowhere else: then no block
+    tells any. It may go on elsewhere if it is named by a supervoxel of another block, or if the block owns a contact
+    between two of its supervoxels of which one lies in another block: objects are connected and named by their smallest
+    supervoxel, so one that lies in later blocks only beyond contacts that others own lies in an earlier one too.
+    Contacts are told unless both objects are surely large.
+
+    Args:
+        nodes: (k,) uint64 supervoxels of the block, ascending.
+        sizes: (k,) uint64 their voxels.
+        edges: edges that the block owns.
+        ids: (n,) uint64 all supervoxels in ``nodes`` and ``edges``, ascending.
+        objects: (n,) uint64 the object of each.
+        minimum: smallest size that is large enough.
+    """
+    if not minimum:
+        return SmallCandidates(ids[:0], sizes[:0], contract(edges.take(np.zeros(len(edges), bool)), objects, ids))
+    names, inverse = np.unique(objects[np.searchsorted(ids, nodes)], return_inverse=True)
+    voxels = np.bincount(inverse, sizes, len(names)).astype(np.uint64)
+    large = voxels >= minimum
+    u, v = (objects[np.searchsorted(ids, end)] for end in (edges.u, edges.v))
+    leaving = (u == v) & ~(among(edges.u, nodes) & among(edges.v, nodes))
+    told = ~large | ~among(names, nodes) | among(names, np.unique(u[leaving]))
+    sure = names[large]
+    contacts = contract(edges.take(~(among(u, sure) & among(v, sure))), objects, ids)
+    return SmallCandidates(names[told], voxels[told], contacts)
 
 
 def merge_small(ids: np.ndarray, sizes: np.ndarray, edges: EdgeTable, minimum: int) -> np.ndarray:
@@ -35,16 +87,16 @@ def merge_small(ids: np.ndarray, sizes: np.ndarray, edges: EdgeTable, minimum: i
     # Only small objects ever look at their neighbours, so only their edges are kept.
     near: dict[int, Contacts] = {int(i): {} for i in np.flatnonzero(voxels < minimum)}
     touching_small = np.isin(u, list(near)) | np.isin(v, list(near))
-    for a, b, count, mean in zip(
+    for a, b, count, outside in zip(
         u[touching_small],
         v[touching_small],
         edges.count[touching_small],
-        edges.probability[touching_small],
+        edges.outside[touching_small],
         strict=True,
     ):
         for here, there in ((int(a), int(b)), (int(b), int(a))):
             if here in near:
-                near[here][there] = (float(count), float(count * mean))
+                near[here][there] = (float(count), float(outside))
 
     def root(node: int) -> int:
         while parent[node] != node:

@@ -6,6 +6,7 @@ from math import prod
 
 from bigseg.planning.headers import ROLES
 from bigseg.planning.sample import SamplePlan
+from bigseg.stages.partition.levels import PartitionLevel
 from bigseg.stages.step import Step
 
 _BASE_MB = 250
@@ -20,6 +21,7 @@ _BYTES_PER_VOXEL = {
     "pyramid": 120,
     "measure": 56,
     "evaluate": 64,
+    "seams": 56,
 }
 """Peak bytes per voxel of a block with its halo, measured by ``make bench-memory`` and rounded up. A block of the
 pyramid is made from up to eight blocks of the level before."""
@@ -31,11 +33,17 @@ _WHOLE_MB = {"ingest.statistics": 100, "pyramid.metadata": 50, "report.page": 40
 """Steps of a single piece whose memory does not depend on the volume."""
 
 _VOXELS_PER_SUPERVOXEL = 500
-_BYTES_PER_SUPERVOXEL = 4000
+_BYTES_PER_SUPERVOXEL = 2500
 _VOXELS_PER_OBJECT = 2000
 _BYTES_PER_OBJECT = 1000
 """Supposed for steps that hold the whole graph, or all objects; the partition of a noisy image may need more, and gets
 it with the second attempt."""
+
+_BYTES_PER_OBJECT_IN_CONTACT = 2000
+"""Where every contact of an object is held, of one time point after the other; measured, with two parts being added."""
+
+_LEFT = 0.5
+"""Share of the nodes of a level that it leaves to the one above; measured by ``make bench-partition``."""
 
 _VOXELS_PER_MINUTE = 30_000_000
 """Half of what the slowest stage does on one slow core."""
@@ -44,7 +52,9 @@ _VOXELS_PER_MINUTE = 30_000_000
 def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
     """Memory in MB for a job of a step; doubled with every attempt after a failure."""
     voxels = prod(plan.grid.shape)
-    if step.in_batches:
+    if isinstance(step, PartitionLevel):
+        need = _superblock_mb(plan, step) * threads
+    elif step.in_batches:
         halo = step.parameters.get("halo", (0, 0, 0))
         outer = prod(min(n, b + 2 * h) for n, b, h in zip(plan.grid.shape, plan.grid.block_shape, halo, strict=True))
         need = _BYTES_PER_VOXEL[step.stage] * outer * threads // 1_000_000
@@ -53,10 +63,22 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
     elif step.name in _WHOLE_MB:
         need = _WHOLE_MB[step.name]
     elif step.name == "partition.root":
-        need = voxels // _VOXELS_PER_SUPERVOXEL * _BYTES_PER_SUPERVOXEL // 1_000_000
+        need = _solve_mb(voxels, step.parameters["levels"])
+    elif step.name == "seams.summary":
+        need = voxels // _VOXELS_PER_OBJECT * _BYTES_PER_OBJECT_IN_CONTACT // 1_000_000
     else:
         need = voxels // _VOXELS_PER_OBJECT * _BYTES_PER_OBJECT * (1 if step.per_time else len(plan.times)) // 1_000_000
     return (_BASE_MB + need) << (attempt - 1)
+
+
+def _superblock_mb(plan: SamplePlan, step: PartitionLevel) -> int:
+    """A superblock with what it reads around it."""
+    voxels = step.superblocks_read * 8**step.level * prod(plan.grid.block_shape)
+    return _solve_mb(min(prod(plan.grid.shape), voxels), step.level)
+
+
+def _solve_mb(voxels: int, level: int) -> int:
+    return int(voxels / _VOXELS_PER_SUPERVOXEL * _LEFT**level * _BYTES_PER_SUPERVOXEL / 1_000_000)
 
 
 def runtime_minutes(plan: SamplePlan, blocks: int, attempt: int) -> int:

@@ -85,6 +85,8 @@ class Step(ABC):
         self.parameters = parameters
         self.layout = layout
         self.time = time
+        self.threads = 1
+        """Threads that one piece may use; the runner gives the only piece of a step all that its job has."""
 
     @classmethod
     @abstractmethod
