@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 from bigseg.errors import UserError
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from bigseg.progress import Progress
     from bigseg.volumes.header import VolumeHeader
     from bigseg.volumes.source import Source
+
+Counted = TypeVar("Counted")
 
 VOXELS_PER_BLOCK = 1 << 23
 """A block of 8.4 Mvox, about 200³: two of uint64 labels take 134 MB, and each thread holds one pair."""
@@ -56,11 +58,8 @@ def score_sources(
     from bigseg.kernels.scores import combine, tally
     from bigseg.progress import Progress
 
-    _check(result.header, truth.header, one_time=time is not None and 1 in (_times(result), _times(truth)))
-    number_of_times = max(_times(result), _times(truth))
-    if time is not None and not 0 <= time < number_of_times:
-        raise UserError(f"there is no time point {time}: the volumes have {number_of_times}", "they are counted from 0")
-    times = range(number_of_times) if time is None else [time]
+    check_comparable(result.header, truth.header, one_time=time is not None and 1 in (_times(result), _times(truth)))
+    times = choose_times(max(_times(result), _times(truth)), time)
     shape = result.header.volume_shape
     grid = Grid(shape, block_shape or choose_block_shape(shape, result.header.chunk_shape, truth.header.chunk_shape))
     boxes = [grid.box(index) for index in range(grid.number_of_blocks)]
@@ -105,27 +104,57 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _check(result: VolumeHeader, truth: VolumeHeader, *, one_time: bool) -> None:
-    """Refuse volumes that cannot be compared, before a voxel is read."""
-    import numpy as np
+def choose_times(number_of_times: int, time: int | None) -> range:
+    """The time points to look at: all, or the one that was asked for.
 
+    Raises:
+        UserError: there is no such time point.
+    """
+    if time is not None and not 0 <= time < number_of_times:
+        raise UserError(f"there is no time point {time}: the volumes have {number_of_times}", "they are counted from 0")
+    return range(number_of_times) if time is None else range(time, time + 1)
+
+
+def check_comparable(result: VolumeHeader, truth: VolumeHeader, *, one_time: bool) -> None:
+    """Refuse volumes that cannot be compared, before a voxel is read.
+
+    Raises:
+        UserError: the shapes differ (but for time where ``one_time``), or one holds no labels.
+    """
     if result.shape[1:] != truth.shape[1:] or (result.shape[0] != truth.shape[0] and not one_time):
         raise UserError(
             f"the shapes (t, c, z, y, x) differ: the result has {result.shape}, the truth {truth.shape}",
             "score label volumes of the same region and time points, at the same resolution; with --time, one of them "
             "may hold that time point alone",
         )
-    for name, header in (("result", result), ("truth", truth)):
-        if header.number_of_channels != 1:
-            raise UserError(
-                f"the {name} has {header.number_of_channels} channels, and labels have one",
-                f"if its axes were read wrongly, give them, for example --{name}-axes tzyx",
-            )
-        if np.dtype(header.dtype).kind not in "iu":
-            raise UserError(
-                f"the {name} is of type {header.dtype}, and labels are integers",
-                f"is it an image? --{name}-key names another dataset of the same file",
-            )
+    check_labels("result", result)
+    check_labels("truth", truth)
+
+
+def check_labels(name: str, header: VolumeHeader, options: str | None = None) -> None:
+    """Refuse a volume that holds no labels.
+
+    Args:
+        name: of the volume, for messages.
+        header: of the volume.
+        options: prefix of the options that name its dataset and its axes; ``--NAME-`` if left out.
+
+    Raises:
+        UserError: it has several channels, or a type that is no integer.
+    """
+    import numpy as np
+
+    prefix = f"--{name}-" if options is None else options
+    if header.number_of_channels != 1:
+        raise UserError(
+            f"the {name} has {header.number_of_channels} channels, and labels have one",
+            f"if its axes were read wrongly, give them, for example {prefix}axes tzyx",
+        )
+    if np.dtype(header.dtype).kind not in "iu":
+        raise UserError(
+            f"the {name} is of type {header.dtype}, and labels are integers",
+            f"is it an image? {prefix}key names another dataset of the same file",
+        )
 
 
 def _times(source: Source) -> int:
@@ -136,8 +165,6 @@ def _count(
     result: Source, truth: Source, t: int, boxes: Iterable[Box], workers: int, progress: Progress
 ) -> Iterator[Contingency]:
     """The tables of all blocks of a time point, in order; few wait at any time, however many blocks there are."""
-    from concurrent.futures import Future, ThreadPoolExecutor
-
     from bigseg.kernels.contingency import count_pairs
 
     def count(box: Box) -> Contingency:
@@ -149,11 +176,18 @@ def _count(
         progress.done(box.size)
         return table
 
-    waiting: deque[Future[Contingency]] = deque()
+    return in_order(count, boxes, workers)
+
+
+def in_order(work: Callable[[Box], Counted], boxes: Iterable[Box], workers: int) -> Iterator[Counted]:
+    """What ``work`` gives for each box, in order, by a pool of threads; few results wait at any time."""
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    waiting: deque[Future[Counted]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for box in boxes:
-                waiting.append(pool.submit(count, box))
+                waiting.append(pool.submit(work, box))
                 if len(waiting) > 2 * workers:
                     yield waiting.popleft().result()
             while waiting:

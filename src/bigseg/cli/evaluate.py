@@ -79,11 +79,13 @@ def evaluate(
         typer.echo(f"{name:<20}{number:>10}  {_MEANINGS[name]}")
 
 
-def label_input(role: Literal["result", "truth"], text: str, key: str | None = None, axes: str | None = None) -> Input:
-    """What the user means by RESULT or TRUTH.
+def label_input(
+    role: Literal["result", "truth", "labels"], text: str, key: str | None = None, axes: str | None = None
+) -> Input:
+    """What the user means by RESULT, TRUTH or LABELS.
 
     Args:
-        role: which of the two, for messages.
+        role: which of these, for messages; the options of LABELS have no prefix.
         text: a path, or ``PATH:KEY`` where the path exists and the whole is not itself a path.
         key: dataset in the container.
         axes: axes in the file, for example ``tzyx``.
@@ -100,7 +102,7 @@ def label_input(role: Literal["result", "truth"], text: str, key: str | None = N
 
     from bigseg.config.samples import Input
 
-    option = f"--{role}-key"
+    option = "--key" if role == "labels" else f"--{role}-key"
     path, colon, tail = text.rpartition(":")
     if not (colon and tail and not Path(text).exists() and Path(path).exists()):
         path = text

@@ -155,7 +155,7 @@ def stage_meaning(stage: str) -> str:
     return Config.model_fields[stage].description or ""
 
 
-def files(layout: Layout, *, scored: bool) -> list[tuple[Path, str]]:
+def files(layout: Layout, *, scored: bool, seams: bool) -> list[tuple[Path, str]]:
     """Where the results lie and what is in them."""
     folder = layout.result_folder
     found = [
@@ -168,6 +168,8 @@ def files(layout: Layout, *, scored: bool) -> list[tuple[Path, str]]:
     ]
     if scored:
         found.append((folder / "scores.json", "the scores, for programs"))
+    if seams:
+        found.append((folder / "seams.json", "what lies on block faces, for programs"))
     found += [
         (folder / "overview.png", "the overview picture"),
         (folder / "sizes.png", "the histogram of sizes"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class ReportPage(WholeStep):
     """Write the page and the pictures."""
 
-    stage, step, version, per_time = "report", "page", 1, False
+    stage, step, version, per_time = "report", "page", 2, False
     files = ("report.html", "overview.png", "sizes.png")
 
     @classmethod
@@ -33,14 +33,17 @@ class ReportPage(WholeStep):
             "voxel_size_um": list(plan.voxel_size_um),
             "times": list(plan.times),
             "scored": plan.sample.truth is not None,
+            "seams": plan.grid.number_of_blocks > 1,
             "sample": plan.sample.model_dump(),
             "settings": settings,
             "steps": {step.name: step.number_of_pieces for step in steps},
         }
 
     def needs(self, piece: int) -> list[Need]:
-        """The finished labels, the table of objects and the scores."""
-        needed = ["pyramid.metadata", "measure.table", *(["evaluate.scores"] if self.parameters["scored"] else [])]
+        """The finished labels, the table of objects, the scores, and what lies on block faces."""
+        needed = ["pyramid.metadata", "measure.table"]
+        needed += ["evaluate.scores"] if self.parameters["scored"] else []
+        needed += ["seams.summary"] if self.parameters["seams"] else []
         return [Need(step, [0]) for step in needed]
 
     def process(self, piece: int) -> Outcome:
