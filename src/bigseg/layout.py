@@ -66,6 +66,10 @@ class Layout:
         suffix = "" if piece is None else f"-{piece:06d}"
         return self.folder / stage / time_name(time) / f"{name}{suffix}.parquet"
 
+    def multicut_quality(self, time: int) -> Path:
+        """Energy of a multicut and what it is compared with."""
+        return self.folder / "partition" / time_name(time) / "quality.json"
+
     def statistics(self, time: int) -> Path:
         """Global intensity statistics of one time point."""
         return self.folder / "ingest" / time_name(time) / "statistics.json"

@@ -46,6 +46,29 @@ class Input(Settings):
         return axes
 
 
+Offset = Annotated[list[int], Field(min_length=3, max_length=3)]
+"""(z, y, x) in voxels."""
+
+
+class Affinities(Input):
+    """Affinities: for each channel, how sure it is that a voxel and the one an offset further are of one object."""
+
+    offsets: Annotated[list[Offset], Field(min_length=1)] = Field(
+        description="Offset (z, y, x) in voxels of each channel, e.g. `[[0, -8, 0], [0, 0, -8]]`: the value at a voxel "
+        "is about that voxel and the one 8 before it along y or x. Not longer than a block."
+    )
+    invert: bool = Field(
+        default=False, description="True where 1 (255 in uint8) says that two voxels are of different objects."
+    )
+
+    @field_validator("offsets")
+    @classmethod
+    def _offsets(cls, offsets: list[list[int]]) -> list[list[int]]:
+        if [0, 0, 0] in offsets:
+            raise ValueError("an offset of [0, 0, 0] links a voxel to itself")
+        return offsets
+
+
 class Sample(Settings):
     """One data set; all samples are processed in one run."""
 
@@ -55,6 +78,18 @@ class Sample(Settings):
     )
     mask: Input | None = Field(
         default=None, description="A volume of the same shape; supervoxels are made only where it is not 0."
+    )
+    nuclei: Input | None = Field(
+        default=None,
+        description="An instance map of the same shape with one object per cell, 0 is none; for `partition.lifted`.",
+    )
+    semantic: Input | None = Field(
+        default=None, description="A map of classes of the same shape, 0 is unknown; for `partition.lifted`."
+    )
+    affinities: Affinities | None = Field(
+        default=None,
+        description="Affinities of the same shape, a channel for each offset, uint8 (0 … 255) or fractions (0 … 1); "
+        "for `partition.lifted`.",
     )
     times: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = Field(
         default=None, description="Time points to process, counted from 0. All if left out."

@@ -4,20 +4,37 @@ A superblock holds the clusters that may still merge, the edges between them, an
 latter stay edges between supervoxels until the superblock in which both ends lie; so a superblock needs nothing but its
 children, and theorem 2 of :mod:`bigseg.kernels.agglomerate` holds, because the state in which nothing outside has
 merged is as good as any. Clusters that are final leave, with their edges.
+
+**The multicut** is not exact: what a superblock contracts depends on what it knows of its surroundings. It solves its
+nodes with a halo of context, the nodes that lie some steps away in the children of its neighbours, and contracts only
+what it owns (:mod:`bigseg.kernels.multicut`). All costs between two superblocks are exact all the same, since the edges
+across faces are carried along unmerged.
+
+**Settled clusters of a multicut.** A cluster A leaves if, of the sums of costs to its own superblock's clusters and to
+those in its context, and of its other edges one by one, none is positive. Later contractions add such sums up, so none
+ever will be. Then some optimum, among the partitions that the contractions still allow, has A as an object of its own:
+taking A out of an object changes the energy by the sum of its costs to the rest, which is not positive; the rest may
+fall apart into pieces, but there is no edge between these. With lifted edges, there may be: two clusters that only a
+lifted edge attracts can be worth a bridge that gains nothing itself. Such partitions are given up. Greedy additive
+contraction does not find them either, as it never contracts a sum that is not positive.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bigseg.geometry.box import Triple
 from bigseg.kernels.agglomerate import contract_average, contract_linkage
+from bigseg.kernels.multicut import contract_multicut
 from bigseg.kernels.signed_graph import Ids, SignedEdges, among, concatenate, contract_edges, follow
+
+HALO = 3
+"""Steps of context around a superblock of a multicut."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +59,15 @@ class Objective:
     """What the partition is of.
 
     Attributes:
-        linkage: mean, max, min or abs_max; abs_max is the mutex watershed.
+        linkage: mean, max, min, abs_max or multicut; abs_max is the mutex watershed, and a multicut with edges of
+            count 0 is a lifted one.
         offset: for ``mean``, added to each mean.
+        halo: for ``multicut``, local edges between a superblock and the farthest nodes of its context.
     """
 
     linkage: str
     offset: float = 0.0
+    halo: int = HALO
 
 
 def leaf(nodes: Ids, edges: SignedEdges) -> Superblock:
@@ -78,34 +98,95 @@ def join(children: Sequence[Superblock]) -> Superblock:
     return Superblock(nodes, edges, crossing.take(~between), inside[~between])
 
 
-def solve(block: Superblock, objective: Objective, threads: int = 1) -> tuple[Ids, Superblock]:
-    """Contract what is certain.
+def solve(
+    block: Superblock, objective: Objective, threads: int = 1, around: Superblock | None = None
+) -> tuple[Ids, Superblock]:
+    """Contract what is certain, or, for a multicut, what is likely.
 
     Args:
         block: nodes, and all edges incident to them.
         objective: what the partition is of.
-        threads: see :func:`bigseg.kernels.agglomerate.contract_average`.
+        threads: see :func:`bigseg.kernels.agglomerate.contract_average`; the result does not depend on it.
+        around: for a multicut, the superblock joined of the block's own children and those of its neighbours, or, on
+            the lowest level, the leaf of its and its neighbours' supervoxels; more than the halo is not looked at. None
+            where nothing lies around, so that all is solved. The other linkages need none.
 
     Returns:
         (n,) uint64 cluster of each of the nodes, named by its smallest supervoxel; and the superblock of the clusters.
     """
-    open_ends = among(block.inside, block.nodes)
-    u = np.concatenate([block.edges.u, block.inside[open_ends]])
-    v = np.concatenate([block.edges.v, block.crossing.v[open_ends]])
-    value = np.concatenate([block.edges.value, block.crossing.value[open_ends]])
-    count = np.concatenate([block.edges.count, block.crossing.count[open_ends]])
-    names = np.union1d(block.nodes, block.crossing.v[open_ends])
-    owned = among(names, block.nodes)
-    pairs = np.stack([np.searchsorted(names, u), np.searchsorted(names, v)], axis=1).astype(np.uint64)
-    if objective.linkage == "mean":
-        found = contract_average(len(names), pairs, value, count, owned, offset=objective.offset, threads=threads)
+    if objective.linkage == "multicut":
+        clusters, settled = _solve_multicut(block, objective, threads, around)
     else:
-        found = contract_linkage(len(names), pairs, value, owned, linkage=objective.linkage, threads=threads)
-    clusters = names[found.clusters[owned]]
-    left = np.unique(clusters[~found.settled[owned]])
+        clusters, settled = _solve_exactly(block, objective, threads)
+    left = np.unique(clusters[~settled])
     edges = contract_edges(block.edges, block.nodes, clusters, objective.linkage)
     edges = edges.take(among(edges.u, left) & among(edges.v, left))
     return clusters, Superblock(left, edges, block.crossing, follow(block.inside, block.nodes, clusters))
+
+
+def _solve_exactly(block: Superblock, objective: Objective, threads: int) -> tuple[Ids, NDArray[np.bool_]]:
+    """Clusters of the nodes, and which are final, of an agglomeration."""
+    open_ends = among(block.inside, block.nodes)
+    outside = block.crossing.take(open_ends)
+    edges = concatenate([block.edges, replace(outside, u=block.inside[open_ends])])
+    names = np.union1d(block.nodes, outside.v)
+    owned = among(names, block.nodes)
+    pairs = _pairs(names, edges)
+    if objective.linkage == "mean":
+        found = contract_average(
+            len(names), pairs, edges.value, edges.count, owned, offset=objective.offset, threads=threads
+        )
+    else:
+        found = contract_linkage(len(names), pairs, edges.value, owned, linkage=objective.linkage, threads=threads)
+    return names[found.clusters[owned]], found.settled[owned]
+
+
+def _solve_multicut(
+    block: Superblock, objective: Objective, threads: int, around: Superblock | None
+) -> tuple[Ids, NDArray[np.bool_]]:
+    """Clusters of the nodes, and which are settled, of a multicut."""
+    seen = near(block if around is None else around, block.nodes, objective.halo)
+    edges, names = seen.edges, seen.nodes
+    owned = among(names, block.nodes)
+    alone = around is None and not len(seen.crossing)
+    found = contract_multicut(
+        len(names), _pairs(names, edges), edges.value, edges.count > 0, None if alone else owned, threads=threads
+    )
+    clusters = names[found.clusters[owned]]
+    attracted = follow(seen.inside[seen.crossing.value > 0], block.nodes, clusters)
+    return clusters, found.settled[owned] & ~among(clusters, np.unique(attracted))
+
+
+def near(around: Superblock, nodes: Ids, steps: int) -> Superblock:
+    """The part of a superblock within some steps of local edges of some of its nodes.
+
+    Args:
+        around: the superblock.
+        nodes: (n,) uint64 ascending; those of them that are not in the superblock are left out.
+        steps: local edges to the farthest node that is kept.
+
+    Returns:
+        The nodes within reach and the edges between them. ``crossing`` and ``inside`` are all other edges of ``nodes``;
+        in them, unlike in other superblocks, ends beyond may be clusters.
+    """
+    u, v = _pairs(around.nodes, around.edges).T.astype(np.int64)
+    own = among(around.nodes, nodes)
+    local = around.edges.count > 0
+    kept = own
+    for _ in range(steps):
+        grown = kept.copy()
+        grown[v[local & kept[u]]] = True
+        grown[u[local & kept[v]]] = True
+        kept = grown
+    leaving, entering = around.edges.take(own[u] & ~kept[v]), around.edges.take(own[v] & ~kept[u]).turned()
+    mine = among(around.inside, around.nodes[own])
+    crossing = concatenate([around.crossing.take(mine), leaving, entering])
+    inside = np.concatenate([around.inside[mine], leaving.u, entering.u])
+    return Superblock(around.nodes[kept], around.edges.take(kept[u] & kept[v]), crossing, inside)
+
+
+def _pairs(names: Ids, edges: SignedEdges) -> NDArray[np.uint64]:
+    return np.stack([np.searchsorted(names, edges.u), np.searchsorted(names, edges.v)], axis=1).astype(np.uint64)
 
 
 @dataclass(frozen=True)
@@ -135,26 +216,38 @@ def climb(
         objective: what the partition is of.
     """
     u_block, v_block = blocks[np.searchsorted(ids, edges.u)], blocks[np.searchsorted(ids, edges.v)]
-    parts = {(0, 0, 0): leaf(ids, edges)}
-    if levels:
-        parts = {
-            (z, y, x): leaf(ids[blocks == block], edges.take((u_block == block) | (v_block == block)))
-            for block, (z, y, x) in enumerate(itertools.product(*map(range, grid)))
-        }
+    index = np.arange(np.prod(grid)).reshape(grid)
+
+    def leaf_of(some: NDArray[np.int64]) -> Superblock:
+        return leaf(ids[np.isin(blocks, some)], edges.take(np.isin(u_block, some) | np.isin(v_block, some)))
+
+    def context(level: int, where: Triple) -> Superblock | None:
+        if objective.linkage != "multicut" or level == levels:
+            return None
+        if level == 0:
+            return leaf_of(index[tuple(slice(max(0, c - 1), c + 2) for c in where)])
+        return join([part for place, part in below.items() if _adjacent(place, where)])
+
     names, nodes_at_level = ids, []
+    below: dict[Triple, Superblock] = {}
     for level in range(levels + 1):
         if level:
-            parts = _joined(parts, whole=level == levels)
+            parts = _joined(below, whole=level == levels)
+        else:
+            parts = {place: leaf_of(index[place]) for place in np.ndindex(grid)} if levels else {(0, 0, 0): leaf_of(index)}
         nodes_at_level.append(sum(len(part.nodes) for part in parts.values()))
-        old, new = [], []
-        for where, part in parts.items():
-            clusters, parts[where] = solve(part, objective)
-            old.append(part.nodes)
-            new.append(clusters)
-        nodes, clusters = np.concatenate(old), np.concatenate(new)
+        found = {where: solve(part, objective, around=context(level, where)) for where, part in parts.items()}
+        nodes = np.concatenate([part.nodes for part in parts.values()])
+        clusters = np.concatenate([clusters for clusters, _ in found.values()])
         order = np.argsort(nodes)
         names = follow(names, nodes[order], clusters[order])
+        below = {where: part for where, (_, part) in found.items()}
     return Climb(names, nodes_at_level)
+
+
+def _adjacent(child: Triple, where: Triple) -> bool:
+    """Whether a superblock is a child of one of the level above, or shares a face, edge or corner with a child."""
+    return all(2 * c - 1 <= place <= 2 * c + 2 for place, c in zip(child, where, strict=True))
 
 
 def _joined(parts: dict[Triple, Superblock], whole: bool) -> dict[Triple, Superblock]:

@@ -68,7 +68,7 @@ def contract_edges(edges: SignedEdges, nodes: Ids, clusters: Ids, linkage: str) 
         edges: edges between nodes.
         nodes: (n,) uint64 ascending.
         clusters: (n,) uint64 cluster of each node.
-        linkage: how the edges between two clusters combine: values add up for mean and sum, counts always.
+        linkage: how the edges between two clusters combine: values add up for mean, sum and multicut, counts always.
     """
     a, b = clusters[np.searchsorted(nodes, edges.u)], clusters[np.searchsorted(nodes, edges.v)]
     kept = a != b
@@ -98,7 +98,7 @@ def among(names: Ids, ascending: Ids) -> NDArray[np.bool_]:
 
 def _combine(value: NDArray[np.float64], first: NDArray[np.int64], linkage: str) -> NDArray[np.float64]:
     """Combine each run of values; ``abs_max`` takes the repulsive one of equal magnitudes."""
-    if linkage in ("mean", "sum"):
+    if linkage in ("mean", "sum", "multicut"):
         return np.add.reduceat(value, first)
     high, low = np.maximum.reduceat(value, first), np.minimum.reduceat(value, first)
     match linkage:

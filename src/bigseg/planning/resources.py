@@ -17,6 +17,8 @@ _BYTES_PER_VOXEL = {
     "predict": 30,
     "supervoxels": 36,
     "graph": 48,
+    "partition.lifted": 48,
+    "partition.energy": 24,
     "segment": 48,
     "pyramid": 120,
     "measure": 56,
@@ -24,12 +26,12 @@ _BYTES_PER_VOXEL = {
     "seams": 56,
 }
 """Peak bytes per voxel of a block with its halo, measured by ``make bench-memory`` and rounded up. A block of the
-pyramid is made from up to eight blocks of the level before."""
+pyramid is made from up to eight blocks of the level before; lifted edges are found in the tables of 27 blocks."""
 
 _READER_MB = 350
 """Decoded pieces of a user's file (TIFF, HDF5) that are kept in memory."""
 
-_WHOLE_MB = {"ingest.statistics": 100, "pyramid.metadata": 50, "report.page": 400}
+_WHOLE_MB = {"ingest.statistics": 100, "partition.quality": 500, "pyramid.metadata": 50, "report.page": 400}
 """Steps of a single piece whose memory does not depend on the volume."""
 
 _VOXELS_PER_SUPERVOXEL = 500
@@ -57,9 +59,10 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
     elif step.in_batches:
         halo = step.parameters.get("halo", (0, 0, 0))
         outer = prod(min(n, b + 2 * h) for n, b, h in zip(plan.grid.shape, plan.grid.block_shape, halo, strict=True))
-        need = _BYTES_PER_VOXEL[step.stage] * outer * threads // 1_000_000
-        if step.opens and any(step.parameters.get(role) for role in ROLES):
-            need += _READER_MB
+        per_voxel = _BYTES_PER_VOXEL.get(step.name) or _BYTES_PER_VOXEL[step.stage]
+        need = per_voxel * outer * threads // 1_000_000
+        if step.opens:
+            need += _READER_MB * sum(bool(step.parameters.get(role)) for role in ROLES)
     elif step.name in _WHOLE_MB:
         need = _WHOLE_MB[step.name]
     elif step.name == "partition.root":

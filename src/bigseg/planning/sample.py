@@ -16,6 +16,7 @@ from bigseg.geometry.box import Triple
 from bigseg.geometry.grid import Grid
 from bigseg.layout import Layout
 from bigseg.planning.blocks import choose_shapes, number_of_batches
+from bigseg.planning.evidence import check_evidence
 from bigseg.planning.headers import sample_headers
 from bigseg.resume.files import write_json
 from bigseg.volumes.header import OmeZarrLevel, VolumeHeader
@@ -82,6 +83,7 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
     header = sample_headers(name, sample, layout.folder / "headers.json")["input"]
     block_shape, chunk_shape = choose_shapes(name, header.volume_shape, config.blocks)
     _check_halo(name, config.supervoxels.halo, header.volume_shape)
+    check_evidence(name, sample, config.partition.method, block_shape)
     times = tuple(sample.times) if sample.times is not None else tuple(range(header.number_of_times))
     if times[-1] >= header.number_of_times:
         raise UserError(

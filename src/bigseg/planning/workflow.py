@@ -56,8 +56,15 @@ class Workflow:
         for sample in self.plans:
             for name in self.steps(sample):
                 for time in self.plans[sample].times if find_step(name).per_time else (None,):
-                    for batch in self._batch_names(name, sample):
+                    for batch in self.batch_names(name, sample):
                         yield name, sample, time, batch
+
+    def batch_names(self, name: str, sample: str) -> list[str | None]:
+        """Names of the batches of a step; one None for a step of a single piece."""
+        step = self.step(name, sample, None)
+        if not step.in_batches:
+            return [None]
+        return [batch_name(batch) for batch in make_batches(step.number_of_pieces, self.plans[sample].batches)]
 
     def marker(self, name: str, sample: str, time: int | None, batch: str | None) -> str:
         """Path of a job's marker."""
@@ -104,9 +111,3 @@ class Workflow:
         """The user's files of a role (``input``, ``truth``, ``mask``) that hold a time point."""
         spec: Input | None = getattr(self.plans[sample].sample, role)
         return [] if spec is None else [str(path) for path in time_files(spec, time)]
-
-    def _batch_names(self, name: str, sample: str) -> list[str | None]:
-        step = self.step(name, sample, None)
-        if not step.in_batches:
-            return [None]
-        return [batch_name(batch) for batch in make_batches(step.number_of_pieces, self.plans[sample].batches)]

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 from bigseg.errors import UserError
 from bigseg.geometry.levels import pyramid_levels
+from bigseg.planning.evidence import evidence_roles
 from bigseg.stages.evaluate import EvaluateBlocks, EvaluateOverlaps, EvaluateScores
-from bigseg.stages.graph import GraphBlocks
+from bigseg.stages.graph import GraphBlocks, GraphEvidence
 from bigseg.stages.ingest import IngestBlocks, IngestStatistics
 from bigseg.stages.measure import MeasureBlocks, MeasureTable
 from bigseg.stages.partition.levels import PartitionRoot, partition_level_named
-from bigseg.stages.partition.settings import number_of_levels
+from bigseg.stages.partition.lifted import PartitionLifted
+from bigseg.stages.partition.quality import PartitionEnergy, PartitionQuality
+from bigseg.stages.partition.settings import MULTICUTS, number_of_levels
 from bigseg.stages.predict import PredictBlocks
 from bigseg.stages.pyramid import PyramidMetadata, pyramid_step_named
 from bigseg.stages.report import ReportPage
@@ -33,7 +36,11 @@ STEPS: dict[str, type[Step]] = {
         PredictBlocks,
         SupervoxelsBlocks,
         GraphBlocks,
+        GraphEvidence,
+        PartitionLifted,
         PartitionRoot,
+        PartitionEnergy,
+        PartitionQuality,
         SegmentContacts,
         SegmentObjects,
         SegmentBlocks,
@@ -86,5 +93,9 @@ def steps_of(config: Config, plan: SamplePlan) -> list[str]:
             continue
         if name.startswith("seams.") and plan.grid.number_of_blocks == 1:
             continue  # a single block has no faces
+        if name in ("graph.evidence", "partition.lifted") and not evidence_roles(plan.sample, config.partition.method):
+            continue
+        if name in ("partition.energy", "partition.quality") and config.partition.method not in MULTICUTS:
+            continue
         names.append(name)
     return names

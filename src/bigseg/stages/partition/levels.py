@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 from bigseg.geometry.box import triple
 from bigseg.geometry.octree import Octree
 from bigseg.resume.digest import digest_arrays
-from bigseg.stages.partition.settings import method_parameters, number_of_levels
+from bigseg.stages.partition.settings import MULTICUTS, method_parameters, number_of_levels
 from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import numpy as np
 
     from bigseg.config import Config
     from bigseg.kernels.octree import Superblock
@@ -53,8 +51,10 @@ class PartitionLevel(Step):
         """Of blocks the graph, of superblocks what the level below left; with context, also of the neighbours."""
         tree = self._tree
         if self.level == 0:
-            blocks = tree.neighbourhood(0, [piece]) if self._with_context else tree.below(0, piece)
-            return [Need("graph.blocks", blocks, tree.number(0))]
+            around = tree.neighbourhood(0, [piece])
+            blocks = around if self._with_context else tree.below(0, piece)
+            lifted = [Need("partition.lifted", around, tree.number(0))] if self._lifted else []
+            return [Need("graph.blocks", blocks, tree.number(0)), *lifted]
         below = self._context(piece) if self._with_context else tree.children(self.level, piece)
         return [Need(f"partition.level{self.level - 1}", below, tree.number(self.level - 1))]
 
@@ -84,11 +84,12 @@ class PartitionLevel(Step):
 
         tree = self._tree
         if self.level == 0:
-            own = read_problem(self.layout, self.time, self.parameters, [piece], tree.below(0, piece))
+            around = tree.neighbourhood(0, [piece])
+            lifted = around if self._lifted else []
+            own = read_problem(self.layout, self.time, self.parameters, [piece], tree.below(0, piece), lifted)
             if not self._with_context:
                 return own, None
-            near = tree.neighbourhood(0, [piece])
-            return own, read_problem(self.layout, self.time, self.parameters, near, near)
+            return own, read_problem(self.layout, self.time, self.parameters, around, around, lifted)
 
         def joined(superblocks: Sequence[int]) -> Superblock:
             return join([read_superblock(self.layout, self.time, self.level - 1, index) for index in superblocks])
@@ -104,7 +105,12 @@ class PartitionLevel(Step):
     @property
     def _with_context(self) -> bool:
         """Whether what to contract depends on what lies around: no linkage that is solved exactly does."""
-        return bool(self.parameters["method"] == "multicut")
+        return self.parameters["method"] in MULTICUTS
+
+    @property
+    def _lifted(self) -> bool:
+        """Whether there are lifted edges."""
+        return bool(self.parameters.get("lifted"))
 
     def _context(self, piece: int) -> list[int]:
         """Children of a superblock, and the superblocks of their level around them."""
@@ -140,10 +146,11 @@ class PartitionRoot(WholeStep):
     def needs(self, piece: int) -> list[Need]:
         """The graph of all blocks, or all superblocks of the highest level."""
         levels, tree = self.parameters["levels"], self._tree
-        step, total = (
-            (f"partition.level{levels - 1}", tree.number(levels - 1)) if levels else ("graph.blocks", tree.number(0))
-        )
-        return [Need(step, range(total), total)]
+        steps = [f"partition.level{levels - 1}"] if levels else ["graph.blocks"]
+        if not levels and self.parameters.get("lifted"):
+            steps.append("partition.lifted")
+        total = tree.number(levels - 1 if levels else 0)
+        return [Need(step, range(total), total) for step in steps]
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the map is still there."""
@@ -156,10 +163,11 @@ class PartitionRoot(WholeStep):
         import numpy as np
 
         from bigseg.stages.partition.superblocks import map_path
+        from bigseg.stages.partition.whole import solve_whole
         from bigseg.volumes.tables import write_table
 
         problem = self._problem()
-        clusters = self._solve(problem)
+        clusters = solve_whole(problem, self.parameters, self.threads)
         write_table(map_path(self.layout, self.time), {"id": problem.nodes, "cluster": clusters})
         note = {"nodes": len(problem.nodes), "edges": len(problem.edges), "objects": len(np.unique(clusters))}
         return Outcome(digest_arrays(problem.nodes, clusters), note)
@@ -172,31 +180,10 @@ class PartitionRoot(WholeStep):
         levels, tree = self.parameters["levels"], self._tree
         if levels == 0:
             blocks = range(tree.number(0))
-            return read_problem(self.layout, self.time, self.parameters, blocks, blocks)
+            lifted = blocks if self.parameters.get("lifted") else ()
+            return read_problem(self.layout, self.time, self.parameters, blocks, blocks, lifted)
         top = levels - 1
         return join([read_superblock(self.layout, self.time, top, index) for index in range(tree.number(top))])
-
-    def _solve(self, problem: Superblock) -> np.ndarray:
-        from bigseg.kernels.octree import solve
-        from bigseg.stages.partition.settings import objective
-
-        what = objective(self.parameters)
-        if what.linkage == "sum":
-            return self._solve_sum(problem)
-        return solve(problem, what, self.threads)[0]
-
-    def _solve_sum(self, problem: Superblock) -> np.ndarray:
-        """The linkage that cannot be solved in blocks."""
-        import numpy as np
-
-        from bigseg.kernels.clusters import name_clusters
-        from bigseg.kernels.signed_graph import contract_edges
-        from bigseg.kernels.solvers import gasp
-
-        nodes = problem.nodes
-        edges = contract_edges(problem.edges, nodes, nodes, "sum")
-        pairs = np.stack([np.searchsorted(nodes, edges.u), np.searchsorted(nodes, edges.v)], axis=1).astype(np.uint64)
-        return name_clusters(nodes, gasp(len(nodes), pairs, edges.value, edges.count, "sum"))
 
     @cached_property
     def _tree(self) -> Octree:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from bigseg.errors import UserError
 from bigseg.geometry.grid import supervoxel_id_range
 from bigseg.kernels.costs import linear_weights, log_odds_costs
 from bigseg.kernels.octree import Superblock, leaf
-from bigseg.kernels.signed_graph import Ids, SignedEdges
+from bigseg.kernels.signed_graph import Ids, SignedEdges, concatenate
 from bigseg.layout import Layout
 from bigseg.stages.partition.settings import objective
 from bigseg.stages.step import Parameters
@@ -34,7 +34,12 @@ class GraphTables:
 
 
 def read_problem(
-    layout: Layout, time: int, parameters: Parameters, blocks: Sequence[int], owners: Sequence[int]
+    layout: Layout,
+    time: int,
+    parameters: Parameters,
+    blocks: Sequence[int],
+    owners: Sequence[int],
+    lifted: Sequence[int] = (),
 ) -> Superblock:
     """The graph of some blocks, in which nothing has merged.
 
@@ -44,11 +49,12 @@ def read_problem(
         parameters: of a step of the partition.
         blocks: whose supervoxels are the nodes, ascending.
         owners: blocks whose tables hold the edges of these supervoxels.
+        lifted: blocks whose tables of step ``partition.lifted`` hold the lifted edges of these supervoxels.
 
     Raises:
         UserError: a table is missing, damaged, or holds what cannot be.
     """
-    return to_problem(read_graph(layout, time, blocks, owners), parameters)
+    return to_problem(read_graph(layout, time, blocks, owners), parameters, read_lifted(layout, time, lifted))
 
 
 def read_graph(layout: Layout, time: int, blocks: Sequence[int], owners: Sequence[int]) -> GraphTables:
@@ -59,9 +65,23 @@ def read_graph(layout: Layout, time: int, blocks: Sequence[int], owners: Sequenc
     return GraphTables(np.concatenate(nodes), contacts)
 
 
-def to_problem(graph: GraphTables, parameters: Parameters) -> Superblock:
-    """The signed graph that a method makes of the tables."""
-    return leaf(graph.nodes, signed_edges(graph.contacts, parameters))
+def read_lifted(layout: Layout, time: int, blocks: Sequence[int]) -> Iterator[SignedEdges]:
+    """The lifted edges that blocks own.
+
+    Raises:
+        UserError: a table is missing, damaged, or holds values that are no numbers.
+    """
+    for block in blocks:
+        path = layout.table("partition", "lifted", time, block)
+        edges = SignedEdges(**read_table(path))
+        if not np.isfinite(edges.value).all():
+            raise UserError(f"{path}: block {block} holds costs that are no numbers", "delete the file and run again")
+        yield edges
+
+
+def to_problem(graph: GraphTables, parameters: Parameters, lifted: Iterable[SignedEdges] = ()) -> Superblock:
+    """The signed graph that a method makes of the tables, with lifted edges if there are any."""
+    return leaf(graph.nodes, concatenate([signed_edges(graph.contacts, parameters), *lifted]))
 
 
 def read_nodes(layout: Layout, time: int, block: int) -> np.ndarray:

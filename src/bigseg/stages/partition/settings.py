@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 
 from bigseg.errors import UserError
 from bigseg.geometry.octree import ONE_JOB, levels_for
+from bigseg.planning.evidence import evidence_roles
 from bigseg.stages.step import Parameters
 
 if TYPE_CHECKING:
     from bigseg.config import Config
     from bigseg.kernels.octree import Objective
     from bigseg.planning.sample import SamplePlan
+
+
+MULTICUTS = ("multicut", "lifted_multicut")
+"""Methods whose superblocks look at what lies around them."""
 
 
 def method_parameters(config: Config, plan: SamplePlan) -> Parameters:
@@ -25,8 +30,10 @@ def method_parameters(config: Config, plan: SamplePlan) -> Parameters:
     }
     if settings.method == "gasp":
         parameters["linkage"] = settings.linkage
-    if settings.method == "multicut":
+    if settings.method in MULTICUTS:
         parameters["size_weight"] = settings.size_weight
+    if evidence_roles(plan.sample, settings.method):
+        parameters["lifted"] = True
     return parameters
 
 
@@ -56,7 +63,7 @@ def objective(parameters: Parameters) -> Objective:
     from bigseg.kernels.octree import Objective
 
     match parameters["method"]:
-        case "multicut":
+        case "multicut" | "lifted_multicut":
             return Objective("multicut")
         case "mutex_watershed":
             return Objective("abs_max")

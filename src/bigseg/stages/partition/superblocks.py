@@ -10,23 +10,25 @@ from bigseg.geometry.grid import LOCAL_ID_BITS
 from bigseg.geometry.octree import Octree
 from bigseg.kernels.clusters import look_up
 from bigseg.kernels.octree import Superblock
-from bigseg.kernels.signed_graph import Ids, SignedEdges, follow
+from bigseg.kernels.signed_graph import Ids, SignedEdges, among, follow
 from bigseg.layout import Layout
 from bigseg.resume.digest import digest_arrays
 from bigseg.volumes.tables import Table, read_range, read_table, write_table
 
-_PARTS = ("nodes", "edges", "crossing")
+_PARTS = ("map", "edges", "crossing")
 _EDGES = ("u", "v", "value", "count")
 
 
 def table_paths(layout: Layout, time: int, level: int, index: int) -> list[Path]:
     """All tables of a superblock."""
-    return [map_path(layout, time, level, index), *(_path(layout, time, part, level, index) for part in _PARTS)]
+    return [_path(layout, time, part, level, index) for part in _PARTS]
 
 
 def map_path(layout: Layout, time: int, level: int | None = None, index: int | None = None) -> Path:
     """The map from nodes to clusters of a superblock, or of the root."""
-    return layout.table("partition", "map" if level is None else f"level{level}-map", time, index)
+    if level is None or index is None:
+        return layout.table("partition", "map", time)
+    return _path(layout, time, "map", level, index)
 
 
 def write_superblock(
@@ -38,8 +40,11 @@ def write_superblock(
         Digest of all tables.
     """
     tables: dict[Path, Table] = {
-        map_path(layout, time, level, index): {"id": nodes, "cluster": clusters},
-        _path(layout, time, "nodes", level, index): {"id": solved.nodes},
+        map_path(layout, time, level, index): {
+            "id": nodes,
+            "cluster": clusters,
+            "settled": ~among(clusters, solved.nodes),
+        },
         _path(layout, time, "edges", level, index): solved.edges.columns(),
         _path(layout, time, "crossing", level, index): {**solved.crossing.columns(), "inside": solved.inside},
     }
@@ -54,9 +59,9 @@ def read_superblock(layout: Layout, time: int, level: int, index: int) -> Superb
     Raises:
         UserError: a table is missing or damaged.
     """
-    nodes, edges, crossing = (read_table(_path(layout, time, part, level, index)) for part in _PARTS)
+    found, edges, crossing = (read_table(_path(layout, time, part, level, index)) for part in _PARTS)
     return Superblock(
-        nodes["id"],
+        np.unique(found["cluster"][~found["settled"]]),
         SignedEdges(*(edges[name] for name in _EDGES)),
         SignedEdges(*(crossing[name] for name in _EDGES)),
         crossing["inside"],
