@@ -26,6 +26,7 @@ import numpy as np
 from _synthetic_graph import SyntheticGraph
 from numpy.typing import NDArray
 
+from bigseg.geometry.grid import LOCAL_ID_BITS
 from bigseg.geometry.octree import Octree
 from bigseg.kernels.agglomerate import contract_average
 from bigseg.kernels.clusters import name_clusters
@@ -128,7 +129,12 @@ class Workspace:
         """Job: tables of stage ``graph``, and of long-range edges for the mutex watershed."""
         for block in blocks:
             write_table(self.layout.table("graph", "nodes", 0, block), self.graph.nodes(block))
-            write_table(self.layout.table("graph", "edges", 0, block), self.graph.contacts(block))
+            contacts = self.graph.contacts(block)
+            across = (contacts["u"] ^ contacts["v"]) >> np.uint64(LOCAL_ID_BITS) > 0
+            write_table(self.layout.table("graph", "edges", 0, block), contacts)
+            write_table(
+                self.layout.table("graph", "across", 0, block), {name: c[across] for name, c in contacts.items()}
+            )
             if self.parameters.get("lifted"):
                 write_table(self.layout.table("partition", "lifted", 0, block), self.graph.long_range(block, BETA))
 

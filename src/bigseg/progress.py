@@ -18,17 +18,21 @@ class Progress:
     Use it as a context manager, and call :meth:`done` from any thread.
     """
 
-    def __init__(self, total: int, label: str, *, stream: TextIO | None = None, interval: float = 30.0) -> None:
+    def __init__(
+        self, total: int, label: str, *, unit: str = "block", stream: TextIO | None = None, interval: float = 30.0
+    ) -> None:
         """Prepare; time counts from the start of the ``with`` block.
 
         Args:
             total: blocks to do.
             label: what is being done, for example the name of a stage.
+            unit: what is counted.
             stream: where to write; standard error if left out.
             interval: least seconds between two lines where ``stream`` is not a terminal.
         """
         self._total = total
         self._label = label
+        self._unit = unit
         self._stream = sys.stderr if stream is None else stream
         self._interval = interval
         self._lock = threading.Lock()
@@ -42,7 +46,7 @@ class Progress:
         if self._stream.isatty():
             from tqdm import tqdm  # a log file does not need it, and every job would pay for the import
 
-            self._bar = tqdm(total=self._total, desc=self._label, unit="block", file=self._stream)
+            self._bar = tqdm(total=self._total, desc=self._label, unit=self._unit, file=self._stream)
         return self
 
     def done(self, voxels: int) -> None:
@@ -77,7 +81,7 @@ class Progress:
         return f"{self._voxels / 1e6 / seconds:.1f} Mvox/s" if self._voxels else f"{self._blocks / seconds:.1f} /s"
 
     def _write(self, text: str) -> None:
-        print(f"{self._label}: {self._blocks}/{self._total} blocks, {text}", file=self._stream, flush=True)
+        print(f"{self._label}: {self._blocks}/{self._total} {self._unit}s, {text}", file=self._stream, flush=True)
 
 
 def _duration(seconds: float) -> str:

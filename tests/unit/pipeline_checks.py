@@ -26,6 +26,7 @@ WITHOUT_REPORT = (
     "pyramid",
     "measure",
     "evaluate",
+    "seams",
 )
 """Drawing pictures takes longer than all the rest on the small volumes of the tests."""
 

@@ -242,5 +242,7 @@ def test_snakemake_runs_from_the_folder(cells, tmp_path, command):
         "measure_table",
         "evaluate",
         "evaluate_scores",
+        "seams",
+        "seams_summary",
         "report",
     }

@@ -47,6 +47,8 @@ AFTER_PARTITION = {
     "measure.table",
     "evaluate.blocks",
     "evaluate.scores",
+    "seams.blocks",
+    "seams.summary",
 }
 
 
@@ -191,6 +193,8 @@ CHANGES: list[tuple[dict[str, dict[str, Any]], set[str]]] = [
     ({"segment": {"minimum_object_size": 2000}}, AFTER_PARTITION),
     ({"pyramid": {"smallest": 16}}, {"pyramid.image2", "pyramid.labels2", "pyramid.metadata"}),
     ({"evaluate": {"ignore_zero": False}}, {"evaluate.scores"}),
+    ({"seams": {"distance": 4}}, {"seams.blocks", "seams.summary"}),
+    ({"seams": {"minimum_cut": 5}}, {"seams.summary"}),
     # What a method does not use, and how the work is run, change nothing.
     ({"partition": {"size_weight": 0.5}}, set()),
     ({"execution": {"threads": 1, "batches": 2}}, set()),
@@ -298,6 +302,10 @@ GONE: dict[str, tuple[str, str]] = {
     "table": ("measure.table", "results/a/objects.parquet"),
     "pairs": ("evaluate.blocks", "work/a/evaluate/t0000/pairs-000000.parquet"),
     "scores": ("evaluate.scores", "results/a/scores.json"),
+    "surface": ("seams.blocks", "work/a/seams/t0000/surface-000001.parquet"),
+    "objects in contact": ("seams.blocks", "work/a/seams/t0000/contacts-000003.parquet"),
+    "pairs by distance": ("seams.blocks", "work/a/seams/t0000/pairs-000000.parquet"),
+    "seams": ("seams.summary", "results/a/seams.json"),
 }
 
 
@@ -506,12 +514,12 @@ def test_a_new_time_point_is_processed_alone(cells, tmp_path):
     lapse(tmp_path / "files", cells, 3)
     ran = done(config)
     whole = {"ingest.statistics", "partition.root", "segment.objects"}
-    merging = {"pyramid.metadata", "measure.table", "evaluate.scores"}
+    merging = {"pyramid.metadata", "measure.table", "evaluate.scores", "seams.summary"}
     coarse = {"pyramid.image1", "pyramid.labels1"}
     assert {step: ran.pop(step) for step in whole | merging} == dict.fromkeys(whole | merging, 1)
     assert {step: ran.pop(step) for step in coarse} == dict.fromkeys(coarse, 1)
     assert set(ran.values()) == {NUMBER_OF_BLOCKS}
-    stages = ("ingest", "predict", "supervoxels", "graph", "segment", "measure", "evaluate")
+    stages = ("ingest", "predict", "supervoxels", "graph", "segment", "measure", "evaluate", "seams")
     assert set(ran) == {f"{stage}.blocks" for stage in stages} | {"segment.contacts"}
     found = labels(config)
     assert found.shape == (3, 24, 64, 64)

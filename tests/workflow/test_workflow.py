@@ -124,7 +124,7 @@ def test_a_dry_run_for_slurm_needs_no_slurm(cells, tmp_path, snakemake):
     planned = snakemake(tmp_path, "-n", "--profile", str(REPOSITORY / "slurm"))
     assert planned.status == 0, planned.text
     assert planned.jobs["ingest"] == 4
-    assert sum(planned.jobs.values()) == 38
+    assert sum(planned.jobs.values()) == 47
     assert not (tmp_path / "results").exists()
 
 
@@ -173,7 +173,7 @@ def finished(first_run, tmp_path) -> Path:
 
 def test_a_run_is_complete_and_the_same_as_one_in_this_process(finished, tmp_path, cells, monkeypatch):
     results = finished / "results"
-    names = {"report.html", "overview.png", "sizes.png", "objects.parquet", "scores.json"}
+    names = {"report.html", "overview.png", "sizes.png", "objects.parquet", "scores.json", "seams.json"}
     assert {path.name for path in (results / "cells").iterdir()} == names
     assert (results / "cells.ome.zarr" / "labels" / "segmentation" / "zarr.json").is_file()
     scores = json.loads((results / "cells" / "scores.json").read_text())
@@ -199,13 +199,14 @@ def test_afterwards_nothing_is_to_be_done_and_nothing_is_touched(finished, snake
     assert files(finished) == before
 
 
-MERGING = {"pyramid_metadata": 1, "measure_table": 1, "evaluate_scores": 1, "report": 1}
+MERGING = {"pyramid_metadata": 1, "measure_table": 1, "evaluate_scores": 1, "seams_summary": 1, "report": 1}
 AFTER_PARTITION = {
     "segment_contacts": 4,
     "segment_objects": 2,
     "segment": 4,
     "measure": 4,
     "evaluate": 4,
+    "seams": 4,
     **MERGING,
 }
 
@@ -227,10 +228,11 @@ AFTER_PARTITION = {
             },
         ),
         ({"evaluate": {"ignore_zero": False}}, {"evaluate_scores": 1, "report": 1}),
+        ({"seams": {"minimum_cut": 5}}, {"seams_summary": 1, "report": 1}),
         ({"report": {"planes": 2}}, {"report": 1}),
         ({"execution": {"threads": 2}}, {}),
     ],
-    ids=["beta", "threshold", "ignore_zero", "planes", "threads"],
+    ids=["beta", "threshold", "ignore_zero", "minimum_cut", "planes", "threads"],
 )
 def test_a_changed_parameter_plans_exactly_what_depends_on_it(finished, snakemake, change, expected):
     before = files(finished)
@@ -257,13 +259,14 @@ def test_a_new_time_point_is_planned_alone(finished, cells, snakemake):
         "segment": 2,
         "measure": 2,
         "evaluate": 2,
+        "seams": 2,
         **MERGING,
     }
 
 
 def test_only_one_time_point_changed(finished, cells, snakemake):
     cells.write(finished / "files" / "truth_t1.tif", cells.truth[2])
-    assert snakemake(finished, "-n").jobs == {"evaluate": 2, "evaluate_scores": 1, "report": 1}
+    assert snakemake(finished, "-n").jobs == {"evaluate": 2, "evaluate_scores": 1, "seams": 2, "seams_summary": 1, "report": 1}
 
 
 def test_the_report_of_snakemake(finished, snakemake):

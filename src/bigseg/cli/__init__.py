@@ -12,7 +12,9 @@ from bigseg.cli.evaluate import evaluate
 from bigseg.cli.export import export
 from bigseg.cli.init import init
 from bigseg.cli.run import run
+from bigseg.cli.seams import seams
 from bigseg.cli.status import status
+from bigseg.cli.sweep import sweep
 from bigseg.errors import UserError
 
 # Blocks are the unit of parallelism: libraries that start a thread per core inside a block would only fight each other.
@@ -28,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _command in (init, status, evaluate, export, run):
+for _command in (init, status, evaluate, seams, sweep, export, run):
     app.command()(_command)
 
 

@@ -25,12 +25,12 @@ def with_values(text: str, values: Mapping[str, Mapping[str, Any]]) -> str:
         expected = yaml.safe_load(text)
         if not isinstance(root, yaml.MappingNode):
             raise ValueError("no mapping")
-        sections = {key.value: (key, node) for key, node in root.value}
+        sections = {key.value: node for key, node in root.value}
         changes: list[tuple[int, int, str]] = []
+        expected = merged(expected, values)
         for name, content in values.items():
-            expected[name] = {**(expected.get(name) or {}), **content}
             if name in sections:
-                changes += _changes(*sections[name], content)
+                changes += _changes(sections[name], content)
             else:
                 start = "" if text.endswith("\n") else "\n"
                 lines = [f"  {key}: {_scalar(value)}\n" for key, value in content.items()]
@@ -42,21 +42,22 @@ def with_values(text: str, values: Mapping[str, Mapping[str, Any]]) -> str:
     except (ValueError, TypeError, yaml.YAMLError) as error:
         raise UserError(
             "the configuration is laid out so that its values cannot be changed by themselves",
-            f"write into it: {yaml.safe_dump({name: dict(new) for name, new in values.items()}).strip()}",
+            f"write into it: {yaml.safe_dump(dict(values)).strip()}",
         ) from error
     return text
 
 
-def _changes(name: yaml.Node, section: yaml.Node, content: Mapping[str, Any]) -> list[tuple[int, int, str]]:
+def _changes(section: yaml.Node, content: Mapping[str, Any]) -> list[tuple[int, int, str]]:
     """(first character, past the last one, new text) for each key of a section."""
     if not isinstance(section, yaml.MappingNode):
-        raise ValueError(f"{name.value} is no mapping")
+        raise ValueError("a section is no mapping")
     found = {key.value: node for key, node in section.value}
-    changes = [
-        (found[key].start_mark.index, found[key].end_mark.index, _scalar(value))
-        for key, value in content.items()
-        if key in found
-    ]
+    changes: list[tuple[int, int, str]] = []
+    for key, value in content.items():
+        if key in found and isinstance(value, Mapping):
+            changes += _changes(found[key], value)
+        elif key in found:
+            changes.append((found[key].start_mark.index, found[key].end_mark.index, _scalar(value)))
     new = [f"{key}: {_scalar(value)}" for key, value in content.items() if key not in found]
     if new and section.flow_style:
         place = section.start_mark.index + 1
@@ -65,6 +66,14 @@ def _changes(name: yaml.Node, section: yaml.Node, content: Mapping[str, Any]) ->
         place, indent = section.start_mark.index, " " * section.start_mark.column
         changes.append((place, place, "".join(f"{line}\n{indent}" for line in new)))
     return changes
+
+
+def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections of which some keys are replaced by those of another mapping."""
+    found = dict(one)
+    for key, value in other.items():
+        found[key] = merged(found.get(key) or {}, value) if isinstance(value, Mapping) else value
+    return found
 
 
 def _scalar(value: Any) -> str:

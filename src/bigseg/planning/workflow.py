@@ -33,12 +33,13 @@ class Workflow:
         """
         self.config: Config = validate_config(settings, origin)
         self.plans: dict[str, SamplePlan] = {name: plan_sample(self.config, name) for name in self.config.samples}
+        self._steps = {name: steps_of(self.config, plan) for name, plan in self.plans.items()}
         self.step = cache(self._make_step)
         self.files = cache(self._find_files)
 
     def steps(self, sample: str) -> list[str]:
         """The steps that a sample needs, in order."""
-        return steps_of(self.config, self.plans[sample])
+        return self._steps[sample]
 
     def targets(self) -> list[str]:
         """What the workflow is run for: markers of the last steps of every sample, and its result files."""

@@ -16,6 +16,7 @@ from bigseg.kernels.seam_summary import verdict
 from bigseg.layout import Layout
 from bigseg.reporting import facts
 from bigseg.reporting.figures import overview_png, panel_png, sizes_png
+from bigseg.reporting.multicut import read_multicuts
 from bigseg.reporting.pictures import Pictures, Shown
 from bigseg.reporting.planes import PlaneReader
 from bigseg.reporting.seams import read_seams, seams_png
@@ -58,6 +59,7 @@ def write_report(layout: Layout, parameters: Parameters) -> None:
         "summary": objects.summary(),
         "scores": facts.read_scores(layout) if parameters["scored"] else [],
         "seams": _seams(layout) if parameters["seams"] else None,
+        "multicuts": read_multicuts(layout, parameters["times"]) if parameters["multicut"] else [],
         "counts": [(counts, objects.at(counts.time)) for counts in timings.counts()],
         "stages": [(stage, facts.stage_meaning(stage.stage)) for stage in timings.stages()],
         "total": _total(timings.stages()),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bigseg.config.samples import Affinities, Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
-from bigseg.geometry.grid import supervoxel_id_range
+from bigseg.geometry.grid import LOCAL_ID_BITS, supervoxel_id_range
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.stages.step import Need, Outcome, Parameters, Step, grid_parameters
 
@@ -22,10 +22,18 @@ if TYPE_CHECKING:
     from bigseg.volumes.source import Source
 
 
-class GraphBlocks(Step):
-    """The part of the region adjacency graph that a block owns."""
+_TABLES = ("nodes", "edges", "across")
 
-    stage, step, version = "graph", "blocks", 2
+
+class GraphBlocks(Step):
+    """The part of the region adjacency graph that a block owns.
+
+    Table ``nodes``: supervoxels with their sizes. Table ``edges``: contacts with their statistics
+    (:class:`bigseg.kernels.region_graph.EdgeTable`). Table ``across``: a copy of those of them that lie on the upper
+    faces, since the neighbours there need no others.
+    """
+
+    stage, step, version = "graph", "blocks", 3
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -39,11 +47,13 @@ class GraphBlocks(Step):
         return [Need("supervoxels.blocks", blocks, total), Need("predict.blocks", blocks, total)]
 
     def intact(self, piece: int, record: Record) -> bool:
-        """Whether both tables are still there."""
-        return all(self.layout.table("graph", name, self.time, piece).exists() for name in ("nodes", "edges"))
+        """Whether all tables are still there."""
+        return all(self.layout.table("graph", name, self.time, piece).exists() for name in _TABLES)
 
     def process(self, piece: int) -> Outcome:
         """Count contacts and voxels."""
+        import numpy as np
+
         from bigseg.kernels.region_graph import block_edges
         from bigseg.volumes.store import VolumeArray
         from bigseg.volumes.tables import write_table
@@ -58,6 +68,8 @@ class GraphBlocks(Step):
         edges = table.columns()
         write_table(self.layout.table("graph", "nodes", self.time, piece), nodes)
         write_table(self.layout.table("graph", "edges", self.time, piece), edges)
+        across = table.take((table.u ^ table.v) >> np.uint64(LOCAL_ID_BITS) > 0)
+        write_table(self.layout.table("graph", "across", self.time, piece), across.columns())
         return Outcome(digest_arrays(*nodes.values(), *edges.values()), {"supervoxels": len(ids), "edges": len(table)})
 
     def _outer(self, piece: int) -> Box:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bigseg.resume.digest import digest_json
+from bigseg.stages.partition.settings import MULTICUTS
 from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, grid_parameters, image_parameters
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class ReportPage(WholeStep):
             "voxel_size_um": list(plan.voxel_size_um),
             "times": list(plan.times),
             "scored": plan.sample.truth is not None,
+            "multicut": config.partition.method in MULTICUTS,
             "seams": plan.grid.number_of_blocks > 1,
             "sample": plan.sample.model_dump(),
             "settings": settings,
@@ -44,7 +46,10 @@ class ReportPage(WholeStep):
         needed = ["pyramid.metadata", "measure.table"]
         needed += ["evaluate.scores"] if self.parameters["scored"] else []
         needed += ["seams.summary"] if self.parameters["seams"] else []
-        return [Need(step, [0]) for step in needed]
+        quality = [
+            Need("partition.quality", [0], time=t) for t in self.parameters["times"] if self.parameters["multicut"]
+        ]
+        return [*(Need(step, [0]) for step in needed), *quality]
 
     def process(self, piece: int) -> Outcome:
         """Draw the pictures and write the page."""

@@ -66,7 +66,7 @@ class PartitionLifted(Step):
         """Find the pairs and write their costs, or weights."""
         from bigseg.volumes.tables import write_table
 
-        edges = self._edges(piece)
+        edges = self.edges(piece)
         columns = edges.columns()
         write_table(self.layout.table("partition", "lifted", self.time, piece), columns)
         return Outcome(digest_arrays(*columns.values()), {"lifted_edges": len(edges)})
@@ -78,7 +78,8 @@ class PartitionLifted(Step):
     def _around(self, piece: int) -> list[int]:
         return self.grid.neighbourhood(piece, (1, 1, 1), (1, 1, 1))
 
-    def _edges(self, piece: int) -> SignedEdges:
+    def edges(self, piece: int) -> SignedEdges:
+        """The lifted edges that a block owns."""
         import numpy as np
 
         from bigseg.kernels.lifted import affinity_costs, repulsive_edges, sum_costs

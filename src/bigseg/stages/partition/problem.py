@@ -58,9 +58,13 @@ def read_problem(
 
 
 def read_graph(layout: Layout, time: int, blocks: Sequence[int], owners: Sequence[int]) -> GraphTables:
-    """The tables of some blocks, read and checked; arguments and errors are those of :func:`read_problem`."""
+    """The tables of some blocks, read and checked; arguments and errors are those of :func:`read_problem`.
+
+    Of a block whose supervoxels are not wanted, only the contacts on its faces are read.
+    """
     nodes = [read_nodes(layout, time, block) for block in blocks]
-    tables = [_read_contacts(layout, time, block) for block in owners]
+    whole = set(blocks)
+    tables = [_read_contacts(layout, time, block, "edges" if block in whole else "across") for block in owners]
     contacts = {name: np.concatenate([table[name] for table in tables]) for name in _CONTACTS}
     return GraphTables(np.concatenate(nodes), contacts)
 
@@ -116,8 +120,8 @@ def signed_edges(contacts: Table, parameters: Parameters) -> SignedEdges:
     return SignedEdges(u, v, linear_weights(probability, parameters["beta"]), np.ones(len(u)))
 
 
-def _read_contacts(layout: Layout, time: int, block: int) -> Table:
-    path = layout.table("graph", "edges", time, block)
+def _read_contacts(layout: Layout, time: int, block: int, name: str) -> Table:
+    path = layout.table("graph", name, time, block)
     table = read_table(path, _CONTACTS)
     _check_edges(str(path), block, *(table[name] for name in _CONTACTS))
     return table
