@@ -73,7 +73,12 @@ def test_an_unknown_key_like_no_other_names_all_known_ones():
         ({"partition": {"beta": "0.5"}}, "partition.beta", "'0.5'", "number"),
         ({"partition": {"beta": 1.5}}, "partition.beta", "1.5", "less than 1"),
         ({"partition": {"beta": None}}, "partition.beta", "None", "number"),
-        ({"partition": {"method": "gaps"}}, "partition.method", "'gaps'", "'gasp', 'multicut' or 'mutex_watershed'"),
+        (
+            {"partition": {"method": "gaps"}},
+            "partition.method",
+            "'gaps'",
+            "'gasp', 'multicut', 'lifted_multicut' or 'mutex_watershed'",
+        ),
         ({"partition": 3}, "partition", "3", "dictionary"),
         ({"predict": {"channel": -1}}, "predict.channel", "-1", "greater than or equal to 0"),
         ({"predict": {"invert": "no"}}, "predict.invert", "'no'", "boolean"),

@@ -235,6 +235,7 @@ def test_snakemake_runs_from_the_folder(cells, tmp_path, command):
     assert cluster.status == 0, cluster.text
     assert set(cluster.jobs) == {
         "partition",
+        "segment_contacts",
         "segment_objects",
         "segment",
         "pyramid_metadata",
@@ -242,7 +243,5 @@ def test_snakemake_runs_from_the_folder(cells, tmp_path, command):
         "measure_table",
         "evaluate",
         "evaluate_scores",
-        "seams",
-        "seams_summary",
         "report",
     }

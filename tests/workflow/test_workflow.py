@@ -266,7 +266,13 @@ def test_a_new_time_point_is_planned_alone(finished, cells, snakemake):
 
 def test_only_one_time_point_changed(finished, cells, snakemake):
     cells.write(finished / "files" / "truth_t1.tif", cells.truth[2])
-    assert snakemake(finished, "-n").jobs == {"evaluate": 2, "evaluate_scores": 1, "seams": 2, "seams_summary": 1, "report": 1}
+    assert snakemake(finished, "-n").jobs == {
+        "evaluate": 2,
+        "evaluate_scores": 1,
+        "seams": 2,
+        "seams_summary": 1,
+        "report": 1,
+    }
 
 
 def test_the_report_of_snakemake(finished, snakemake):
