@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bigseg.volumes.tables import Table
 
-LOCAL = ((0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 1, 1), (1, 0, 1))
+LOCAL = ((0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0))
 LONG_RANGE = ((0, 0, 4), (0, 4, 0), (4, 0, 0))
 OBJECT = 8
 """Distance of the planted objects' centres, in nodes."""
@@ -41,7 +41,7 @@ class SyntheticGraph:
         return {"id": ids, "size": np.full(len(ids), 500, np.uint64)}
 
     def contacts(self, block: int) -> Table:
-        """Table of the contacts whose lower voxel lies in a block: along faces, and half of those along two edges.
+        """Table of the contacts whose lower voxel lies in a block: along axes, and most of those across an edge.
 
         ``outside`` is finer than the halves of uint8 sums, so that hardly two probabilities are equal and a solver with
         another order of ties can be compared; sums are exact all the same.
@@ -51,7 +51,7 @@ class SyntheticGraph:
             a, b = self._pairs(block, offset)
             if sum(offset) > 1:
                 faces = (a // self.side != b // self.side).sum(axis=0)  # supervoxels touch across one face of a block
-                kept = (uniform(a, 10 + number) < 0.5) & (faces < 2)
+                kept = (uniform(a, 10 + number) < 0.8) & (faces < 2)
                 a, b = a[:, kept], b[:, kept]
             count = 1 + np.floor(300 * uniform(a, 70 + number))
             outside = np.rint(2**20 * 255 * count * self._probability(a, b, number)) / 2**20

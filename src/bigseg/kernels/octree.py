@@ -21,7 +21,6 @@ contraction does not find them either, as it never contracts a sum that is not p
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -234,7 +233,9 @@ def climb(
         if level:
             parts = _joined(below, whole=level == levels)
         else:
-            parts = {place: leaf_of(index[place]) for place in np.ndindex(grid)} if levels else {(0, 0, 0): leaf_of(index)}
+            parts = (
+                {place: leaf_of(index[place]) for place in np.ndindex(grid)} if levels else {(0, 0, 0): leaf_of(index)}
+            )
         nodes_at_level.append(sum(len(part.nodes) for part in parts.values()))
         found = {where: solve(part, objective, around=context(level, where)) for where, part in parts.items()}
         nodes = np.concatenate([part.nodes for part in parts.values()])
