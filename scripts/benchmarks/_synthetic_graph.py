@@ -46,7 +46,7 @@ class SyntheticGraph:
         ``outside`` is finer than the halves of uint8 sums, so that hardly two probabilities are equal and a solver with
         another order of ties can be compared; sums are exact all the same.
         """
-        parts = []
+        parts: list[tuple[np.ndarray, ...]] = []
         for number, offset in enumerate(LOCAL):
             a, b = self._pairs(block, offset)
             if sum(offset) > 1:
@@ -60,7 +60,7 @@ class SyntheticGraph:
 
     def long_range(self, block: int, beta: float) -> Table:
         """Table of repulsive edges between supervoxels that lie apart, as step ``partition.lifted`` writes it."""
-        parts = []
+        parts: list[tuple[np.ndarray, ...]] = []
         for number, offset in enumerate(LONG_RANGE, len(LOCAL)):
             a, b = self._pairs(block, offset)
             weight = np.minimum((1 - beta) - self._probability(a, b, number), 0.0)

@@ -5,10 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+SCORES, SEAMS = "scores.json", "seams.json"
+"""Files in the folder of a sample's results."""
+
 
 def time_name(time: int) -> str:
     """The name of a time point in paths: ``t0003``."""
     return f"t{time:04d}"
+
+
+def made_again(path: Path) -> str:
+    """What a user does to have a table of a stage, ``<sample>/<stage>/<time>/<file>``, made again."""
+    stage, folder = path.parent.parent, path.parent.parent.parent
+    return f"delete {path} and the folder {folder / 'status' / stage.name / path.parent.name}, then run again"
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,16 @@ class Layout:
     def result_folder(self) -> Path:
         """Tables, scores and report beside the OME-Zarr."""
         return self.results / self.sample
+
+    @property
+    def scores(self) -> Path:
+        """Scores against the truth."""
+        return self.result_folder / SCORES
+
+    @property
+    def seams(self) -> Path:
+        """What lies on block faces."""
+        return self.result_folder / SEAMS
 
     @property
     def folder(self) -> Path:

@@ -65,7 +65,7 @@ def labels(config: Settings, level: int = 0) -> np.ndarray:
 
 def scores(config: Settings) -> dict[str, Any]:
     """What was scored."""
-    return json.loads((layout(config).result_folder / "scores.json").read_text())
+    return json.loads(layout(config).scores.read_text())
 
 
 def digests(config: Settings) -> dict[tuple[str, int | None, str], str]:

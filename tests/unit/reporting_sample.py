@@ -116,10 +116,10 @@ def finished_sample(
     columns = {str(name): column.to_numpy() for name, column in table.items()}
     write_table(made.layout.result_folder / "objects.parquet", columns)
     if scored:
-        write_json(made.layout.result_folder / "scores.json", SCORES)
+        write_json(made.layout.scores, SCORES)
     if plan.grid.number_of_blocks > 1:
         tables = [(time, count(volume, volume if scored else None, plan.grid)) for time, volume in enumerate(labels)]
-        write_json(made.layout.result_folder / "seams.json", summarise(plan.grid, 8, 8, tables))
+        write_json(made.layout.seams, summarise(plan.grid, 8, 8, tables))
     return made
 
 

@@ -88,8 +88,8 @@ def outputs(config: Settings) -> dict[str, Any]:
         **{step: [table(path) for path in paths] for step, paths in tables.items()},
         "ingest.statistics": read(place.statistics(0)),
         "pyramid.metadata": [read(folder / "zarr.json") for folder in folders],
-        "evaluate.scores": read(place.result_folder / "scores.json"),
-        "seams.summary": read(place.result_folder / "seams.json"),
+        "evaluate.scores": read(place.scores),
+        "seams.summary": read(place.seams),
     }
 
 

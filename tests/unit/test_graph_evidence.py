@@ -9,6 +9,7 @@ import bioimage_cpp as bic
 import h5py
 import numpy as np
 import pytest
+from graph_checks import all_edges
 from lifted_problems import OFFSETS, LiftedProblem, lifted_problem
 from pipeline_checks import NAME, Settings, changed, digests, done, layout, run, settings
 
@@ -18,7 +19,7 @@ from bigseg.kernels.contingency import count_pairs
 from bigseg.kernels.costs import log_odds_costs
 from bigseg.kernels.evidence import boundary_from_affinity, long_range, most_frequent
 from bigseg.kernels.lifted import repulsive_edges
-from bigseg.kernels.region_graph import EdgeTable, merge_edges
+from bigseg.kernels.region_graph import EdgeTable
 from bigseg.kernels.scores import combine, tally
 from bigseg.planning.workflow import Workflow
 from bigseg.stages.partition.lifted import PartitionLifted
@@ -177,7 +178,7 @@ def rand_error(config: Settings, problem: LiftedProblem, **roles: Any) -> float:
     shape, place = problem.truth.shape, layout(config)
     parts = [EdgeTable(**read_table(place.table("graph", "edges", 0, block))) for block in blocks]
     ids = np.concatenate([read_table(place.table("graph", "nodes", 0, block))["id"] for block in blocks])
-    edges = merge_edges(parts)
+    edges = all_edges(parts)
     costs = log_odds_costs(edges.probability, 0.5, edges.count, 1.0)
     pairs = np.stack([np.searchsorted(ids, edges.u), np.searchsorted(ids, edges.v)], axis=1).astype(np.uint64)
     graph = bic.graph.UndirectedGraph.from_unique_edges(len(ids), pairs)

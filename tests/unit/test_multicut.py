@@ -14,9 +14,10 @@ from partition_checks import Graph, graphs
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from bigseg.kernels.multicut import contract_multicut, energy, lifted_multicut, lower_bound, multicut
-from bigseg.kernels.octree import Objective, climb, leaf, near, solve
+from bigseg.kernels.climb import climb
+from bigseg.kernels.multicut import contract_multicut, energy, lifted_multicut, lower_bound
 from bigseg.kernels.signed_graph import SignedEdges
+from bigseg.kernels.superblock import Objective, leaf, near, solve
 
 SEEDS = st.integers(0, 2**32)
 SIDE = 24
@@ -258,7 +259,7 @@ def test_lifted_edges_separate_what_local_edges_would_join():
     local = np.array([True, True, True, False])
     costs = np.array([2.0, 1.0, 2.0, -5.0])
     assert lifted_multicut(4, pairs, costs, local).tolist() == [0, 0, 2, 2]
-    assert multicut(4, pairs[:3], costs[:3]).tolist() == [0, 0, 0, 0]
+    assert lifted_multicut(4, pairs[:3], costs[:3], local[:3]).tolist() == [0, 0, 0, 0]
     assert lifted_multicut(4, pairs, np.array([2.0, -1.0, 2.0, 5.0]), local).tolist() == [0, 0, 0, 0]
     blocks, ids = np.arange(4), np.arange(4, dtype=np.uint64)
     edges = SignedEdges(*ids[pairs.T], costs, local.astype(np.float64))
@@ -308,4 +309,4 @@ def test_one_sign(sign, levels):
 
 def test_too_many_nodes_are_refused():
     with pytest.raises(ValueError, match="fewer than"):
-        multicut(2**31, np.zeros((0, 2), np.int64), np.zeros(0))
+        lifted_multicut(2**31, np.zeros((0, 2), np.int64), np.zeros(0), np.zeros(0, bool))

@@ -16,9 +16,10 @@ from seam_checks import count, figures, rows, slowly
 from bigseg.geometry.box import Box
 from bigseg.geometry.grid import Grid
 from bigseg.kernels.seam_errors import count_errors, matches
-from bigseg.kernels.seam_summary import BESIDE, expected_surface, nearest_faces, summarise, verdict
+from bigseg.kernels.seam_summary import BESIDE, expected_surface, nearest_faces, summarise
 from bigseg.kernels.seams import SeamSum, count_seams, is_control
 from bigseg.kernels.tissue import Tissue
+from bigseg.reporting.seam_words import verdict
 
 SHAPES = st.tuples(*[st.integers(1, 7)] * 3)
 IDS = st.sampled_from([0, 1, 2, 3, (1 << 64) - 1, 1 << 40])

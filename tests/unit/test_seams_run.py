@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from collections.abc import Callable
@@ -20,13 +21,15 @@ from seam_checks import count, figures
 from test_reporting_page import Page
 
 from bigseg.cli import main
+from bigseg.cli.seams import seams
 from bigseg.config.stages import Seams
 from bigseg.errors import UserError
 from bigseg.geometry.grid import Grid
-from bigseg.kernels.seam_summary import summarise, verdict
+from bigseg.kernels.seam_summary import summarise
+from bigseg.labels.seams import seams_of_source
 from bigseg.planning.workflow import Workflow
+from bigseg.reporting.seam_words import verdict
 from bigseg.reporting.seams import read_seams, seams_png
-from bigseg.seam_counting import seams_of_source
 from bigseg.volumes.source import open_source
 
 Bigseg = Callable[..., tuple[int, str, str]]
@@ -62,7 +65,7 @@ def finished(cells, tmp_path_factory) -> Settings:
 
 
 def written(config: Settings) -> dict[str, Any]:
-    return json.loads((layout(config).result_folder / "seams.json").read_text())
+    return json.loads(layout(config).seams.read_text())
 
 
 def truth_of(config: Settings) -> list[str]:
@@ -93,6 +96,12 @@ def test_one_time_point_of_a_tiff(finished, cells, cli, tmp_path):
     default = Seams()
     expected = figures(cells.truth[1], cells.truth[1], Grid((24, 64, 64), BLOCK), default.distance, default.minimum_cut)
     assert {**json.loads(out), "worst_cuts": None} == {**expected, "worst_cuts": None}
+
+
+def test_defaults_are_those_of_the_configuration_and_are_told(cli):
+    defaults = inspect.signature(seams).parameters
+    assert Seams() == Seams(distance=defaults["distance"].default, minimum_cut=defaults["minimum_cut"].default)
+    assert cli("--help")[1].count("[default: 8") == 2
 
 
 def test_what_is_printed(finished, cli, tmp_path):
@@ -147,13 +156,15 @@ def test_figures_do_not_depend_on_what_is_read_at_once(finished):
     ("arguments", "message"),
     [
         (["labels.tif"], "--block-shape 64 256 256"),
-        (["labels.tif", "--block-shape", 4, 8, 8, "--truth", "small.tif"], "the shapes (t, c, z, y, x) differ"),
+        (["labels.tif", "--block-shape", 4, 8, 8, "--truth", "small.tif"], "the label volume has (1, 1, 8, 16, 16)"),
         (["labels.tif", "--block-shape", 4, 8, 8, "--truth", "float.tif"], "labels are integers"),
         (["float.tif", "--block-shape", 4, 8, 8], "--key names another dataset"),
         (["negative.tif", "--block-shape", 4, 8, 8], "negative label -3"),
         (["labels.tif", "--block-shape", 4, 8, 8, "--time", 1], "there is no time point 1"),
         (["labels.tif", "--block-shape", 0, 8, 8], "greater than or equal to 1"),
         (["none.tif"], "none.tif"),
+        (["labels.tif", "--axes", "zz"], "see `bigseg seams --help`"),
+        (["labels.tif", "--truth", "small.tif", "--truth-axes", "zz"], "see `bigseg seams --help`"),
         (["foreign.zarr"], "no result of bigseg"),
     ],
 )
@@ -191,7 +202,7 @@ def test_without_a_truth(cells, tmp_path):
     assert written(config)["errors"] is None
     assert done({**config, "seams": {"distance": 3}}) == {"seams.summary": 1}
     assert len(written(config)["axes"][0]["offsets"]) == 7
-    (layout(config).result_folder / "seams.json").write_text("{}")
+    layout(config).seams.write_text("{}")
     assert done({**config, "seams": {"distance": 3}}) == {"seams.summary": 1}
 
 
@@ -220,8 +231,11 @@ class TestReport:
         sample = finished_sample(
             tmp_path, cuboids((1, 8, 64, 64)), blocks={"block_shape": [8, 32, 32], "chunk_shape": [8, 32, 32]}
         )
-        (sample.layout.result_folder / "seams.json").write_text("{")
+        sample.layout.seams.write_text("{")
         with pytest.raises(UserError, match=r"seams\.json: is missing or damaged"):
+            sample.step().process(0)
+        sample.layout.seams.write_text('{"shape": [8, 64, 64]}')
+        with pytest.raises(UserError, match=r"seams\.json: is missing or damaged \(without .*axes"):
             sample.step().process(0)
 
     @pytest.mark.parametrize("block", [(1, 1, 1), (2, 3, 12), (8, 12, 6)])

@@ -135,6 +135,17 @@ def test_lint(cells, tmp_path, snakemake):
     assert "Congratulations" in done.text
 
 
+def test_a_map_that_is_not_used_is_told_once(cells, tmp_path, snakemake):
+    """By the process that plans; every job reads the rules again, and is silent."""
+    config = configuration("0")
+    config["samples"]["cells"]["nuclei"] = config["samples"]["cells"]["truth"]
+    prepare(tmp_path, cells, config, 1)
+    done = snakemake(tmp_path, "--until", "ingest")
+    assert done.status == 0, done.text
+    assert done.jobs["ingest"] == 2
+    assert done.text.count("samples.cells.nuclei is not used: partition.method is gasp; set it to lifted_multicut") == 1
+
+
 def test_without_a_configuration_the_user_is_told(tmp_path, snakemake):
     done = snakemake(tmp_path, "-n")
     assert done.status != 0

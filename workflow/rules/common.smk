@@ -1,5 +1,6 @@
 import os
 import shutil
+import sys
 
 from snakemake.exceptions import WorkflowError
 
@@ -27,6 +28,10 @@ def read_jobs():
 
 JOBS = read_jobs()
 WORK = JOBS.config.work
+
+if workflow.is_main_process:  # every job reads these rules again
+    for line in JOBS.warnings():
+        print(f"bigseg: {line}", file=sys.stderr)
 
 
 wildcard_constraints:

@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bigseg.cli.evaluate import label_input
-from bigseg.errors import UserError
 
 if TYPE_CHECKING:
-    from bigseg.config.samples import Input
-    from bigseg.geometry.box import Triple
     from bigseg.kernels.seam_summary import SeamSummary
 
 
@@ -38,12 +35,11 @@ def seams(
         str | None, typer.Option(metavar="TRUTH", help="Label volume of the same shape, to count errors near faces.")
     ] = None,
     distance: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Voxels from a block face within which a voxel is near it.")
-    ] = None,
+        int, typer.Option(min=1, max=64, help="Voxels from a block face within which a voxel is near it.")
+    ] = 8,
     minimum_cut: Annotated[
-        int | None,
-        typer.Option(min=1, help="Edge in voxels of the smallest contact of two objects that counts as a cut."),
-    ] = None,
+        int, typer.Option(min=1, help="Edge in voxels of the smallest contact of two objects that counts as a cut.")
+    ] = 8,
     time: Annotated[
         int | None, typer.Option(min=0, help="Look only at this time point, counted from 0. Default: all together.")
     ] = None,
@@ -61,67 +57,35 @@ def seams(
     """Tell whether block faces show: surface in excess on them, objects cut by them, errors near them.
 
     Works on any label volume whose block shape is known, of any size, read block by block. Without --truth the errors
-    are left out. What near means and how large a cut must be are as in the configuration's section seams, if not given.
+    are left out. The figures are those of a run's seams.json if --distance and --minimum-cut are as in section seams of
+    its configuration.
     """
     from contextlib import ExitStack
 
-    from bigseg.config.stages import Seams
-    from bigseg.seam_counting import seams_of_source
+    from bigseg.labels.seams import seams_of_source
+    from bigseg.volumes.label_files import recorded_block_shape
     from bigseg.volumes.source import open_source
 
-    defaults = Seams()
-    spec = label_input("labels", labels, key, axes)
-    truth_spec = None if truth is None else label_input("truth", truth, truth_key, truth_axes)
+    spec = label_input("labels", labels, key, axes, command="seams")
+    truth_spec = None if truth is None else label_input("truth", truth, truth_key, truth_axes, command="seams")
     with ExitStack() as opened:
         source = opened.enter_context(open_source(spec))
         truth_source = None if truth_spec is None else opened.enter_context(open_source(truth_spec))
         found = seams_of_source(
             source,
-            block_shape or _recorded_block_shape(spec),
+            block_shape or recorded_block_shape(Path(spec.path) / (spec.key or "")),
             truth_source,
-            distance=distance or defaults.distance,
-            minimum_cut=minimum_cut or defaults.minimum_cut,
+            distance=distance,
+            minimum_cut=minimum_cut,
             time=time,
             threads=threads,
         )
     typer.echo(json.dumps(found) if as_json else _text(found))
 
 
-def _recorded_block_shape(spec: Input) -> Triple:
-    """The blocks of the run that made a bigseg result: one shard each, whole along axes of a single block.
-
-    Raises:
-        UserError: the labels are not those of a bigseg result.
-    """
-    import zarr
-
-    folder = Path(spec.path) / (spec.key or "")
-    array = folder if (folder / "zarr.json").is_file() and not (folder / "0").is_dir() else folder / "0"
-    if any(_made_by_bigseg(parent) for parent in array.absolute().parents):
-        try:
-            shards = zarr.open_array(str(array), mode="r").shards
-        except (OSError, ValueError, KeyError, zarr.errors.BaseZarrError):
-            shards = None
-        if shards is not None and len(shards) >= 3:
-            return (int(shards[-3]), int(shards[-2]), int(shards[-1]))
-    raise UserError(
-        f"{folder}: does not tell the shape of its blocks, because it is no result of bigseg",
-        "give the shape in which it was made, for example --block-shape 64 256 256",
-    )
-
-
-def _made_by_bigseg(folder: Path) -> bool:
-    try:
-        content = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    attributes = content.get("attributes") if isinstance(content, dict) else None
-    return isinstance(attributes, dict) and "bigseg" in attributes
-
-
 def _text(found: SeamSummary) -> str:
     """A table of the axes, the cuts, and the verdict."""
-    from bigseg.kernels.seam_summary import verdict
+    from bigseg.reporting.seam_words import verdict
 
     lines = [f"volume {_times(found['shape'])}, blocks {_times(found['block_shape'])} (z, y, x) voxels"]
     if found["axes"]:

@@ -81,15 +81,18 @@ class Sample(Settings):
     )
     nuclei: Input | None = Field(
         default=None,
-        description="An instance map of the same shape with one object per cell, 0 is none; for `partition.lifted`.",
+        description="An instance map of the same shape with one object per cell, 0 is none. Used with "
+        "`partition.method: lifted_multicut` only.",
     )
     semantic: Input | None = Field(
-        default=None, description="A map of classes of the same shape, 0 is unknown; for `partition.lifted`."
+        default=None,
+        description="A map of classes of the same shape, 0 is unknown. Used with `partition.method: lifted_multicut` "
+        "only.",
     )
     affinities: Affinities | None = Field(
         default=None,
-        description="Affinities of the same shape, a channel for each offset, uint8 (0 … 255) or fractions (0 … 1); "
-        "for `partition.lifted`.",
+        description="Affinities of the same shape, a channel for each offset, uint8 (0 … 255) or fractions (0 … 1). "
+        "Used with `partition.method: lifted_multicut` or `mutex_watershed` only.",
     )
     times: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = Field(
         default=None, description="Time points to process, counted from 0. All if left out."
@@ -101,6 +104,18 @@ class Sample(Settings):
         if times is not None and sorted(set(times)) != times:
             raise ValueError("allowed are distinct time points in ascending order")
         return times
+
+
+MAPS_USED: dict[str, tuple[str, ...]] = {
+    "lifted_multicut": ("nuclei", "semantic", "affinities"),
+    "mutex_watershed": ("affinities",),
+}
+"""The maps of a sample from which a method of the partition makes lifted edges; other methods use none."""
+
+
+def evidence_roles(sample: Sample, method: str) -> list[str]:
+    """The maps of a sample that a method of the partition uses; they need not be given."""
+    return [role for role in MAPS_USED.get(method, ()) if getattr(sample, role) is not None]
 
 
 def owner(sample: Sample) -> dict[str, str | None]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bigseg.geometry.box import Triple
 from bigseg.kernels.contingency import count_pairs
+from bigseg.kernels.pairs import distinct_pairs
 from bigseg.kernels.signed_graph import Ids
 
 Slices = tuple[slice, slice, slice]
@@ -154,7 +155,5 @@ def add_up(parts: Sequence[LongRange]) -> LongRange:
     if not parts:
         return LongRange(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0), np.zeros(0))
     u, v, count, total = (np.concatenate(c) for c in zip(*(part.columns().values() for part in parts), strict=True))
-    order = np.lexsort((v, u))
-    u, v, count, total = u[order], v[order], count[order], total[order]
-    first = np.flatnonzero(np.r_[True, (u[1:] != u[:-1]) | (v[1:] != v[:-1])])
-    return LongRange(u[first], v[first], np.add.reduceat(count, first), np.add.reduceat(total, first))
+    found = distinct_pairs(u, v)
+    return LongRange(found.u, found.v, found.add_up(count), found.add_up(total))

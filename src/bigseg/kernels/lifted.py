@@ -29,6 +29,7 @@ from bigseg.geometry.box import Triple
 from bigseg.geometry.grid import LOCAL_ID_BITS
 from bigseg.kernels.costs import linear_weights, log_odds_costs
 from bigseg.kernels.evidence import LongRange
+from bigseg.kernels.pairs import distinct_pairs
 from bigseg.kernels.signed_graph import Ids, SignedEdges
 
 Floats = NDArray[np.float64]
@@ -158,12 +159,9 @@ def sum_costs(u: Ids, v: Ids, costs: Floats) -> SignedEdges:
 
     Their count is 0: they are no contact, even where their ends touch.
     """
-    order = np.lexsort((v, u))
-    u, v, costs = u[order], v[order], costs[order]
-    first = np.flatnonzero(np.r_[True, (u[1:] != u[:-1]) | (v[1:] != v[:-1])][: len(u)])
-    total = np.add.reduceat(costs, first) if len(first) else np.zeros(0)
-    edges = SignedEdges(u[first], v[first], total, np.zeros(len(first)))
-    return edges.take(total != 0)
+    found = distinct_pairs(u, v)
+    total = found.add_up(costs)
+    return SignedEdges(found.u, found.v, total, np.zeros(len(total))).take(total != 0)
 
 
 @numba.njit(nogil=True, cache=True)

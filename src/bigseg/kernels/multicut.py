@@ -18,8 +18,9 @@ return a higher energy than it was given.
 **Blocks.** Domain decomposition (Pape et al. 2017) contracts the nodes that a solution of a block with a halo puts
 together. Here a block contracts only what several solutions of it agree on, which is step 3 above: what a block hands
 to the level above is what the in-core solver hands to its next round, except that its solutions know less of what is
-far away; and it asks for more of them, since what it contracts is final. It is not exact, but has been
-no worse than in core.
+far away; and it asks for more of them, since what it contracts is final. It is not exact: on realistic
+problems, the energy was at most 0.04 % above that in core; on tiny random lifted ones by 0.05 % on average and by 4.8 %
+at most.
 
 **Results are the same for any number of threads**, and for any order of the edges up to the rounding of sums of
 parallel ones; they depend on the order of the nodes where there are ties, as does the library's greedy contraction.
@@ -74,33 +75,22 @@ class _Graph(NamedTuple):
     costs: Floats
     local: Bools
 
-
-def multicut(number_of_nodes: int, pairs: NDArray[np.uint64], costs: Floats, *, threads: int = 1) -> Labels:
-    """Solve a multicut in core.
-
-    Args:
-        number_of_nodes: nodes are 0 … n - 1; n < 2^31.
-        pairs: (m, 2) integer edges in any order; parallel ones add up.
-        costs: (m,) float64; cutting an edge costs this much, so positive costs join.
-        threads: worker threads; the result does not depend on it.
-
-    Returns:
-        (n,) int64 cluster of each node, named by its smallest node.
-    """
-    return lifted_multicut(number_of_nodes, pairs, costs, np.ones(len(costs), np.bool_), threads=threads)
+    def energy(self, labels: Labels) -> float:
+        """See :func:`energy`."""
+        return energy(self.pairs, self.costs, labels)
 
 
 def lifted_multicut(
     number_of_nodes: int, pairs: NDArray[np.uint64], costs: Floats, local: Bools, *, threads: int = 1
 ) -> Labels:
-    """Solve a lifted multicut in core.
+    """Solve a multicut, lifted or not, in core.
 
     Args:
-        number_of_nodes: as for :func:`multicut`.
+        number_of_nodes: nodes are 0 … n - 1; n < 2^31.
         pairs: (m, 2) integer edges, local and lifted, in any order; parallel ones add up.
-        costs: (m,) float64.
+        costs: (m,) float64; cutting an edge costs this much, so positive costs join.
         local: (m,) bool; False for lifted edges.
-        threads: as for :func:`multicut`.
+        threads: worker threads; the result does not depend on it.
 
     Returns:
         (n,) int64 cluster of each node, named by its smallest node; each is connected by local edges.
@@ -114,7 +104,7 @@ def contract_multicut(
     pairs: NDArray[np.uint64],
     costs: Floats,
     local: Bools,
-    owned: Bools | None = None,
+    owned: Bools,
     *,
     threads: int = 1,
 ) -> Contraction:
@@ -125,7 +115,7 @@ def contract_multicut(
         pairs: (m, 2) integer edges in any order; parallel ones add up.
         costs: (m,) float64.
         local: (m,) bool; False for lifted edges.
-        owned: (n,) bool nodes that may be merged; the others are the context. None owns all and solves the problem.
+        owned: (n,) bool nodes that may be merged; the others are the context.
         threads: worker threads; the result does not depend on it.
 
     Returns:
@@ -134,9 +124,6 @@ def contract_multicut(
         has to know.
     """
     graph = _new_graph(number_of_nodes, pairs, costs, local)
-    if owned is None:
-        labels = _no_worse_than_joining(graph, _solve(graph, threads))
-        return Contraction(_named(labels), np.ones(number_of_nodes, np.bool_))
     mine = owned[graph.pairs].all(axis=1)
     solutions = _solutions(graph, moves.in_lists(*graph), 0, threads, of_block=True)
     clusters = moves.components(graph.n, graph.pairs, _agreed(graph, solutions) & mine)
@@ -146,7 +133,7 @@ def contract_multicut(
     return Contraction(_named(clusters), owned & settled[clusters])
 
 
-def energy(pairs: NDArray[np.uint64], costs: Floats, clusters: NDArray[np.integer]) -> float:
+def energy(pairs: NDArray[np.integer], costs: Floats, clusters: NDArray[np.integer]) -> float:
     """Sum of the costs of the edges, local and lifted, between different clusters.
 
     Args:
@@ -196,7 +183,7 @@ def _solve(graph: _Graph, threads: int, round_: int = 0) -> Labels:
     if contracted.n == int(best.max(initial=-1)) + 1 or contracted.n > _LEAST_SHRINKAGE * graph.n:
         return best
     labels = _improve(graph, lists, _solve(contracted, threads, round_ + 1)[clusters])
-    return labels if _energy(graph, labels) <= _energy(graph, best) else best
+    return labels if graph.energy(labels) <= graph.energy(best) else best
 
 
 def _solutions(graph: _Graph, lists: moves.Lists, seed: int, threads: int, *, of_block: bool = False) -> list[Labels]:
@@ -226,14 +213,14 @@ def _agreed(graph: _Graph, solutions: list[Labels]) -> Bools:
 
 def _improve(graph: _Graph, lists: moves.Lists, labels: Labels) -> Labels:
     """Move nodes and join clusters while the energy falls."""
-    best, least = labels, _energy(graph, labels)
+    best, least = labels, graph.energy(labels)
     while True:
         moved = best.astype(np.int32)
         moves.move_nodes(lists, moved)
         # A node that left may have been all that held its cluster together.
         parts = moves.components(graph.n, graph.pairs, graph.local & _joined(graph, moved))
         labels = _greedy(_contract(graph, parts))[parts]
-        found = _energy(graph, labels)
+        found = graph.energy(labels)
         if not found < least - 1e-9 * abs(least):
             return best
         best, least = labels, found
@@ -288,10 +275,6 @@ def _contract(graph: _Graph, labels: Labels) -> _Graph:
     if not len(first):
         return _Graph(n, pairs, costs, local)
     return _Graph(n, pairs, np.add.reduceat(costs[order], first), np.logical_or.reduceat(local[order], first))
-
-
-def _energy(graph: _Graph, labels: Labels) -> float:
-    return float(graph.costs[~_joined(graph, labels)].sum())
 
 
 def _joined(graph: _Graph, labels: NDArray[np.integer]) -> Bools:

@@ -1,20 +1,28 @@
-"""Maps that give lifted edges: which of them a method uses, and whether it can."""
+"""Maps that give lifted edges: whether a method of the partition can use them, and whether it does."""
 
 from __future__ import annotations
 
-from bigseg.config.samples import Sample
+from bigseg.config.samples import MAPS_USED, Sample, evidence_roles
 from bigseg.errors import UserError
 from bigseg.geometry.box import Triple
 
-_USED_BY = {
-    "lifted_multicut": ("nuclei", "semantic", "affinities"),
-    "mutex_watershed": ("affinities",),
-}
+_MAPS = tuple(dict.fromkeys(role for roles in MAPS_USED.values() for role in roles))
 
 
-def evidence_roles(sample: Sample, method: str) -> list[str]:
-    """The maps of a sample from which a method of the partition makes lifted edges; they need not be given."""
-    return [role for role in _USED_BY.get(method, ()) if getattr(sample, role) is not None]
+def unused_maps(name: str, sample: Sample, method: str) -> list[str]:
+    """A line for each map that is given and that the method leaves aside, which a user may not expect.
+
+    Args:
+        name: of the sample.
+        sample: its configuration.
+        method: of the partition.
+    """
+    lines = []
+    for role in _MAPS:
+        if getattr(sample, role) is not None and role not in evidence_roles(sample, method):
+            methods = " or ".join(other for other, roles in MAPS_USED.items() if role in roles)
+            lines.append(f"samples.{name}.{role} is not used: partition.method is {method}; set it to {methods}")
+    return lines
 
 
 def check_evidence(name: str, sample: Sample, method: str, block_shape: Triple) -> None:

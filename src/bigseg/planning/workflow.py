@@ -12,6 +12,7 @@ from bigseg.config import Config, validate_config
 from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.geometry.batches import batch_name, make_batches, parse_batch
+from bigseg.planning.evidence import unused_maps
 from bigseg.planning.resources import memory_mb, runtime_minutes
 from bigseg.planning.sample import SamplePlan, plan_sample
 from bigseg.resume.digest import digest_json
@@ -36,6 +37,11 @@ class Workflow:
         self._steps = {name: steps_of(self.config, plan) for name, plan in self.plans.items()}
         self.step = cache(self._make_step)
         self.files = cache(self._find_files)
+
+    def warnings(self) -> list[str]:
+        """Lines that a user should see before anything runs."""
+        method = self.config.partition.method
+        return [line for name, plan in self.plans.items() for line in unused_maps(name, plan.sample, method)]
 
     def steps(self, sample: str) -> list[str]:
         """The steps that a sample needs, in order."""
@@ -79,7 +85,7 @@ class Workflow:
         except UserError:
             return False
         step = self.step(name, sample, time)
-        return marker.version == step.version and marker.fingerprint == digest_json(step.parameters)
+        return marker.version == step.version and marker.fingerprint == digest_json(step.dependence)
 
     def inputs(self, name: str, sample: str, time: int | None, batch: str | None) -> list[str]:
         """Markers of the jobs that a job needs, in the order of steps and batches."""
@@ -109,6 +115,6 @@ class Workflow:
         return kind(kind.resolve(self.config, plan), plan.layout, time or 0)
 
     def _find_files(self, sample: str, role: str, time: int) -> list[str]:
-        """The user's files of a role (``input``, ``truth``, ``mask``) that hold a time point."""
+        """The user's files of a role (see :data:`bigseg.planning.headers.ROLES`) that hold a time point."""
         spec: Input | None = getattr(self.plans[sample].sample, role)
         return [] if spec is None else [str(path) for path in time_files(spec, time)]

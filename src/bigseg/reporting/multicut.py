@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
-from bigseg.errors import UserError
 from bigseg.layout import Layout
+from bigseg.reporting.figure_files import read_figures
+
+_FIGURES = ("energy", "in_core_energy", "relative_gap", "lower_bound")
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,8 @@ def read_multicuts(layout: Layout, times: list[int]) -> list[MulticutQuality]:
     """
     found = []
     for time in times:
-        path = layout.multicut_quality(time)
-        try:
-            figures = json.loads(path.read_text(encoding="utf-8"))
-            energy, bound = float(figures["energy"]), float(figures["lower_bound"])
-            in_core, gap = figures["in_core_energy"], figures["relative_gap"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: is missing or damaged ({error})", "delete it and run again") from error
+        figures = read_figures(layout.multicut_quality(time), _FIGURES)
+        energy, in_core, gap, bound = (figures[name] for name in _FIGURES)
         above = (energy - bound) / abs(bound) if bound else 0.0
         found.append(MulticutQuality(time, energy, in_core, gap, bound, above))
     return found

@@ -7,22 +7,24 @@ from collections.abc import Iterator
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bigseg.kernels.seam_summary import verdict
 from bigseg.layout import Layout
 from bigseg.reporting import facts
 from bigseg.reporting.figures import overview_png, panel_png, sizes_png
 from bigseg.reporting.multicut import read_multicuts
 from bigseg.reporting.pictures import Pictures, Shown
 from bigseg.reporting.planes import PlaneReader
+from bigseg.reporting.seam_words import verdict
 from bigseg.reporting.seams import read_seams, seams_png
 from bigseg.reporting.timings import StageTime, Timings
 from bigseg.resume.files import replacing
-from bigseg.stages.step import Parameters
+
+if TYPE_CHECKING:
+    from bigseg.stages.step import Parameters
 
 PAGE, OVERVIEW, SIZES = "report.html", "overview.png", "sizes.png"
 _CUTS_SHOWN = 10

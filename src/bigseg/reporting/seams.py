@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import cast
 
 import numpy as np
@@ -10,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from bigseg.errors import UserError
 from bigseg.kernels.seam_summary import AxisExcess, Errors, SeamSummary
 from bigseg.layout import Layout
+from bigseg.reporting.figure_files import read_figures
 from bigseg.reporting.figures import png
 
 _COLOURS = {"z": "#2f6f9f", "y": "#3f8f5f", "x": "#8a5fae"}
@@ -26,11 +25,7 @@ def read_seams(layout: Layout) -> SeamSummary:
     Raises:
         UserError: ``seams.json`` is missing or damaged.
     """
-    path = layout.result_folder / "seams.json"
-    try:
-        return cast(SeamSummary, json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: is missing or damaged ({error})", "delete it and run again") from error
+    return cast(SeamSummary, read_figures(layout.seams, SeamSummary.__required_keys__))
 
 
 def seams_png(summary: SeamSummary) -> bytes:

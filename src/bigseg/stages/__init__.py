@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from bigseg.config.samples import evidence_roles
 from bigseg.errors import UserError
 from bigseg.geometry.levels import pyramid_levels
-from bigseg.planning.evidence import evidence_roles
 from bigseg.stages.evaluate import EvaluateBlocks, EvaluateOverlaps, EvaluateScores
 from bigseg.stages.graph import GraphBlocks, GraphEvidence
 from bigseg.stages.ingest import IngestBlocks, IngestStatistics

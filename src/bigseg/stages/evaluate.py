@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from bigseg.config.samples import Input
 from bigseg.errors import UserError
+from bigseg.layout import SCORES
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
 from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, grid_parameters
@@ -128,7 +129,7 @@ class EvaluateScores(WholeStep):
     """Write ``scores.json``."""
 
     stage, step, version, per_time = "evaluate", "scores", VERSION, False
-    files = ("scores.json",)
+    files = (SCORES,)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -147,7 +148,7 @@ class EvaluateScores(WholeStep):
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the scores are still what was written."""
         try:
-            found = json.loads((self.layout.result_folder / "scores.json").read_text(encoding="utf-8"))
+            found = json.loads(self.layout.scores.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
         return digest_json(found) == record.digest
@@ -163,7 +164,7 @@ class EvaluateScores(WholeStep):
             for time in self.parameters["times"]
         )
         found = dict(combine(tallies))
-        write_json(self.layout.result_folder / "scores.json", found)
+        write_json(self.layout.scores, found)
         return Outcome(digest_json(found))
 
 

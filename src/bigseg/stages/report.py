@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class ReportPage(WholeStep):
     """Write the page and the pictures."""
 
-    stage, step, version, per_time = "report", "page", 2, False
+    stage, step, version, per_time = "report", "page", 3, False
     files = ("report.html", "overview.png", "sizes.png")
 
     @classmethod

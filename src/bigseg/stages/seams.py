@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
+from bigseg.layout import SEAMS
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
 from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, grid_parameters
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from bigseg.volumes.source import Source
 
 VERSION = 1
-FILE = "seams.json"
 
 
 class SeamsBlocks(Step):
@@ -94,7 +94,7 @@ class SeamsSummary(WholeStep):
     """Write ``seams.json``."""
 
     stage, step, version, per_time = "seams", "summary", VERSION, False
-    files = (FILE,)
+    files = (SEAMS,)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -114,7 +114,7 @@ class SeamsSummary(WholeStep):
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the figures are still what was written."""
         try:
-            found = json.loads((self.layout.result_folder / FILE).read_text(encoding="utf-8"))
+            found = json.loads(self.layout.seams.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
         return digest_json(found) == record.digest
@@ -126,7 +126,7 @@ class SeamsSummary(WholeStep):
         found = dict(
             summarise(self.grid, self.parameters["distance"], self.parameters["minimum_cut"], self._time_points())
         )
-        write_json(self.layout.result_folder / FILE, found)
+        write_json(self.layout.seams, found)
         return Outcome(digest_json(found), {"cuts": found["cuts"]})
 
     def _time_points(self) -> Iterator[tuple[int, SeamTables]]:

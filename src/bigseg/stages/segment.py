@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bigseg.geometry.octree import Octree
 from bigseg.resume.digest import digest_arrays
+from bigseg.stages.partition.paths import needs_of_names
 from bigseg.stages.partition.settings import number_of_levels
 from bigseg.stages.step import (
     Need,
@@ -35,6 +36,7 @@ class SegmentContacts(Step):
     """What a block tells about objects that may be too small: their voxels and their contacts."""
 
     stage, step, version = "segment", "contacts", VERSION
+    looked_up_by = ("levels",)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -47,9 +49,11 @@ class SegmentContacts(Step):
 
     def needs(self, piece: int) -> list[Need]:
         """The graph of the block; of the partition only the objects of its supervoxels and their neighbours."""
+        outer = self.grid.box(piece).grow((0, 0, 0), (1, 1, 1), self.grid.shape)
+        tree = Octree(self.grid.blocks_per_axis)
         return [
             Need("graph.blocks", [piece], self.grid.number_of_blocks),
-            Need("partition.root", [0], in_key=False),
+            *needs_of_names(tree, self.parameters["levels"], self.grid.touching(outer)),
         ]
 
     def evidence(self, piece: int) -> str:
@@ -62,14 +66,14 @@ class SegmentContacts(Step):
 
     def process(self, piece: int) -> Outcome:
         """Contract the block's graph to objects and keep what concerns small ones."""
-        from bigseg.kernels.region_graph import EdgeTable
-        from bigseg.kernels.small_objects import may_be_small
+        from bigseg.kernels.small_objects import Contacts, may_be_small
         from bigseg.volumes.tables import read_table, write_table
 
         nodes = read_table(self.layout.table("graph", "nodes", self.time, piece))
-        edges = EdgeTable(**read_table(self.layout.table("graph", "edges", self.time, piece)))
+        edges = read_table(self.layout.table("graph", "edges", self.time, piece), ["u", "v", "count", "outside"])
         ids, objects = self._objects(piece)
-        found = may_be_small(nodes["id"], nodes["size"], edges, ids, objects, self.parameters["minimum_object_size"])
+        minimum = self.parameters["minimum_object_size"]
+        found = may_be_small(nodes["id"], nodes["size"], Contacts(**edges), ids, objects, minimum)
         sizes = {"id": found.ids, "size": found.sizes}
         contacts = found.contacts.columns()
         write_table(self.layout.table("segment", "sizes", self.time, piece), sizes)
@@ -115,14 +119,13 @@ class SegmentObjects(WholeStep):
         """Write the map from objects that are renamed to what they become part of."""
         import numpy as np
 
-        from bigseg.kernels.region_graph import EdgeTable, merge_edges
-        from bigseg.kernels.small_objects import merge_small
+        from bigseg.kernels.small_objects import Contacts, add_up_contacts, merge_small
         from bigseg.volumes.tables import read_table, write_table
 
         minimum, blocks = self.parameters["minimum_object_size"], range(self.parameters["blocks"])
         parts = [read_table(self.layout.table("segment", "sizes", self.time, block)) for block in blocks]
-        contacts = merge_edges(
-            [EdgeTable(**read_table(self.layout.table("segment", "contacts", self.time, block))) for block in blocks]
+        contacts = add_up_contacts(
+            [Contacts(**read_table(self.layout.table("segment", "contacts", self.time, block))) for block in blocks]
         )
         known, inverse = np.unique(np.concatenate([part["id"] for part in parts]), return_inverse=True)
         ids = np.unique(np.concatenate([known, contacts.u, contacts.v]))
@@ -141,6 +144,7 @@ class SegmentBlocks(Step):
     """Write the labels of a block."""
 
     stage, step, version = "segment", "blocks", VERSION
+    looked_up_by = ("levels",)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -151,7 +155,7 @@ class SegmentBlocks(Step):
         """The block's supervoxels; of the tables only the rows of these supervoxels."""
         return [
             Need("supervoxels.blocks", [piece], self.grid.number_of_blocks),
-            Need("partition.root", [0], in_key=False),
+            *needs_of_names(Octree(self.grid.blocks_per_axis), self.parameters["levels"], [piece]),
             Need("segment.objects", [0], in_key=False),
         ]
 

@@ -15,10 +15,9 @@ import numpy as np
 
 from bigseg.config import Config
 from bigseg.kernels.contingency import merge, relabel
-from bigseg.kernels.region_graph import EdgeTable
 from bigseg.kernels.scores import Scores, Tally, combine, tally
-from bigseg.kernels.signed_graph import Ids, SignedEdges, contract_edges
-from bigseg.kernels.small_objects import merge_small
+from bigseg.kernels.signed_graph import Ids, SignedEdges
+from bigseg.kernels.small_objects import Contacts, contract_contacts, merge_small
 from bigseg.planning.sample import SamplePlan
 from bigseg.planning.workflow import Workflow
 from bigseg.progress import Progress
@@ -60,7 +59,7 @@ class TimePoint:
         sizes = [read_table(plan.layout.table("graph", "nodes", time, block), ["size"])["size"] for block in blocks]
         self._sizes = np.concatenate(sizes)
         nodes, contacts = self._graph.nodes, self._graph.contacts
-        self._contacts = SignedEdges(contacts["u"], contacts["v"], contacts["outside"], contacts["count"])
+        self._contacts = Contacts(**contacts)
         self._ends = np.searchsorted(nodes, contacts["u"]), np.searchsorted(nodes, contacts["v"])
         self._overlaps = merge(read_pairs(plan.layout, "overlaps", time, len(blocks)))
 
@@ -102,10 +101,8 @@ class TimePoint:
         sizes = np.bincount(inverse, self._sizes, len(ids)).astype(np.uint64)
         small = (sizes < minimum)[inverse]
         u, v = self._ends
-        touching = contract_edges(self._contacts.take(small[u] | small[v]), self._graph.nodes, objects, "sum")
-        none = np.zeros(len(touching))  # of the statistics only count and sum decide
-        edges = EdgeTable(touching.u, touching.v, touching.count, none, none, none, none, outside=touching.value)
-        return merge_small(ids, sizes, edges, minimum)[inverse]
+        touching = contract_contacts(self._contacts.take(small[u] | small[v]), self._graph.nodes, objects)
+        return merge_small(ids, sizes, touching, minimum)[inverse]
 
 
 def score_choices(

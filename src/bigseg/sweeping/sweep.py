@@ -66,8 +66,8 @@ class Sweep:
 
     def scores(self, threads: int | None = None) -> list[Scores]:
         """The scores of each choice; ``threads`` are all cores if left out."""
-        from bigseg.scoring import available_cores
         from bigseg.sweeping.scoring import score_choices
+        from bigseg.threads import available_cores
 
         return score_choices(self._workflow, self.times, self.choices, threads or available_cores())
 

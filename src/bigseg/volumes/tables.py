@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bigseg.errors import UserError
+from bigseg.layout import made_again
 from bigseg.resume.files import replacing
 
 ROW_GROUP = 1 << 16
@@ -63,10 +64,7 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         with path.open("rb") as handle, pq.ParquetFile(handle) as file:
             yield file
     except (OSError, pa.ArrowException) as error:
-        raise UserError(
-            f"{path}: is missing or damaged ({error})",
-            "delete this file and the folder `status/<stage>` of the sample, then run again",
-        ) from error
+        raise UserError(f"{path}: is missing or damaged ({error})", made_again(path)) from error
 
 
 def _columns(table: pa.Table) -> Table:

@@ -1,8 +1,8 @@
 """Stage ``partition``: which supervoxels make up an object.
 
 Blocks are the leaves of an octree of superblocks. A superblock solves what it can be sure of and hands the rest to the
-level above (:mod:`bigseg.kernels.octree`); the root solves all that is left. A small volume has no levels: the root
-reads the whole graph.
+level above (:mod:`bigseg.kernels.superblock`); the root solves all that is left. A small volume has no levels: the
+root reads the whole graph.
 
 - :mod:`~bigseg.stages.partition.settings`: the method and its parameters, the number of levels.
 - :mod:`~bigseg.stages.partition.problem`: from the tables of stage ``graph`` to signed edges.

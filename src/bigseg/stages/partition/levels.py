@@ -9,18 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 from bigseg.geometry.box import triple
 from bigseg.geometry.octree import Octree
 from bigseg.resume.digest import digest_arrays
-from bigseg.stages.partition.settings import MULTICUTS, method_parameters, number_of_levels
+from bigseg.stages.partition.settings import MULTICUTS, VERSION, method_parameters, number_of_levels
 from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from bigseg.config import Config
-    from bigseg.kernels.octree import Superblock
+    from bigseg.kernels.superblock import Superblock
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
-
-VERSION = 4
 
 
 class PartitionLevel(Step):
@@ -53,7 +49,7 @@ class PartitionLevel(Step):
         if self.level == 0:
             around = tree.neighbourhood(0, [piece])
             blocks = around if self._with_context else tree.below(0, piece)
-            lifted = [Need("partition.lifted", around, tree.number(0))] if self._lifted else []
+            lifted = [Need("partition.lifted", self._linked(piece), tree.number(0))] if self._lifted else []
             return [Need("graph.blocks", blocks, tree.number(0)), *lifted]
         below = self._context(piece) if self._with_context else tree.children(self.level, piece)
         return [Need(f"partition.level{self.level - 1}", below, tree.number(self.level - 1))]
@@ -62,45 +58,52 @@ class PartitionLevel(Step):
         """Whether all tables are still there."""
         from bigseg.stages.partition.superblocks import table_paths
 
-        return all(path.exists() for path in table_paths(self.layout, self.time, self.level, piece))
+        return all(
+            path.exists()
+            for path in table_paths(self.layout, self.time, self.level, piece, with_rim=self._with_context)
+        )
 
     def process(self, piece: int) -> Outcome:
         """Solve a superblock and write its tables."""
-        from bigseg.kernels.octree import solve
+        from bigseg.kernels.superblock import rim, solve
         from bigseg.stages.partition.settings import objective
         from bigseg.stages.partition.superblocks import write_superblock
 
         problem, around = self._problem(piece)
-        clusters, solved = solve(problem, objective(self.parameters), around=around)
-        digest = write_superblock(self.layout, self.time, self.level, piece, problem.nodes, clusters, solved)
+        what = objective(self.parameters)
+        clusters, solved = solve(problem, what, around=around)
+        visible = rim(solved, what.halo) if self._with_context else None
+        digest = write_superblock(self.layout, self.time, self.level, piece, problem.nodes, clusters, solved, visible)
         objects = len(set(clusters.tolist())) - len(solved.nodes)
         return Outcome(digest, {"nodes": len(problem.nodes), "left": len(solved.nodes), "objects": objects})
 
     def _problem(self, piece: int) -> tuple[Superblock, Superblock | None]:
         """The superblock's own graph, and with its neighbours'."""
-        from bigseg.kernels.octree import join
+        from bigseg.kernels.superblock import join
         from bigseg.stages.partition.problem import read_problem
-        from bigseg.stages.partition.superblocks import read_superblock
+        from bigseg.stages.partition.superblocks import read_rim, read_superblock
 
         tree = self._tree
         if self.level == 0:
             around = tree.neighbourhood(0, [piece])
-            lifted = around if self._lifted else []
+            lifted = self._linked(piece) if self._lifted else []
             own = read_problem(self.layout, self.time, self.parameters, [piece], tree.below(0, piece), lifted)
             if not self._with_context:
                 return own, None
             return own, read_problem(self.layout, self.time, self.parameters, around, around, lifted)
 
-        def joined(superblocks: Sequence[int]) -> Superblock:
-            return join([read_superblock(self.layout, self.time, self.level - 1, index) for index in superblocks])
-
-        own = joined(tree.children(self.level, piece))
-        return own, joined(self._context(piece)) if self._with_context else None
+        level = self.level - 1
+        children = tree.children(self.level, piece)
+        mine = [read_superblock(self.layout, self.time, level, index) for index in children]
+        if not self._with_context:
+            return join(mine), None
+        others = [index for index in self._context(piece) if index not in children]
+        return join(mine), join([*mine, *(read_rim(self.layout, self.time, level, index) for index in others)])
 
     @property
     def superblocks_read(self) -> int:
-        """What a piece reads at most, in superblocks of its size: with context 3³ blocks, above 4³ of its children."""
-        return 1 if not self._with_context else 27 if self.level == 0 else 8
+        """What a piece reads at most, in superblocks of its size: with context 3³ blocks, above the rims around it."""
+        return 1 if not self._with_context else 27 if self.level == 0 else 2
 
     @property
     def _with_context(self) -> bool:
@@ -111,6 +114,11 @@ class PartitionLevel(Step):
     def _lifted(self) -> bool:
         """Whether there are lifted edges."""
         return bool(self.parameters.get("lifted"))
+
+    def _linked(self, piece: int) -> list[int]:
+        """Blocks that own lifted edges of a block, or of those around it: a pair is in the block of its smaller id."""
+        around = self._tree.neighbourhood(0, [piece])
+        return around if self._with_context else [block for block in around if block <= piece]
 
     def _context(self, piece: int) -> list[int]:
         """Children of a superblock, and the superblocks of their level around them."""
@@ -173,7 +181,7 @@ class PartitionRoot(WholeStep):
         return Outcome(digest_arrays(problem.nodes, clusters), note)
 
     def _problem(self) -> Superblock:
-        from bigseg.kernels.octree import join
+        from bigseg.kernels.superblock import join
         from bigseg.stages.partition.problem import read_problem
         from bigseg.stages.partition.superblocks import read_superblock
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bigseg.config.samples import evidence_roles
 from bigseg.geometry.box import triple
 from bigseg.geometry.grid import LOCAL_ID_BITS, supervoxel_id_range
-from bigseg.planning.evidence import evidence_roles
 from bigseg.resume.digest import digest_arrays
 from bigseg.stages.step import Need, Outcome, Parameters, Step, grid_parameters
 
@@ -59,16 +59,21 @@ class PartitionLifted(Step):
         return [*contacts, Need("graph.evidence", later, total)]
 
     def intact(self, piece: int, record: Record) -> bool:
-        """Whether the table is still there."""
-        return self.layout.table("partition", "lifted", self.time, piece).exists()
+        """Whether both tables are still there."""
+        names = ("lifted", "lifted_across")
+        return all(self.layout.table("partition", name, self.time, piece).exists() for name in names)
 
     def process(self, piece: int) -> Outcome:
-        """Find the pairs and write their costs, or weights."""
+        """Find the pairs and write their costs, or weights; those between blocks again, for the blocks around."""
+        import numpy as np
+
         from bigseg.volumes.tables import write_table
 
         edges = self.edges(piece)
         columns = edges.columns()
+        across = edges.take((edges.u ^ edges.v) >> np.uint64(LOCAL_ID_BITS) > 0)
         write_table(self.layout.table("partition", "lifted", self.time, piece), columns)
+        write_table(self.layout.table("partition", "lifted_across", self.time, piece), across.columns())
         return Outcome(digest_arrays(*columns.values()), {"lifted_edges": len(edges)})
 
     @property

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from bigseg.errors import UserError
 from bigseg.geometry.grid import supervoxel_id_range
 from bigseg.kernels.costs import linear_weights, log_odds_costs
-from bigseg.kernels.octree import Superblock, leaf
 from bigseg.kernels.signed_graph import Ids, SignedEdges, concatenate
-from bigseg.layout import Layout
+from bigseg.kernels.superblock import Superblock, leaf
+from bigseg.layout import Layout, made_again
 from bigseg.stages.partition.settings import objective
 from bigseg.stages.step import Parameters
 from bigseg.volumes.tables import Table, read_table
@@ -54,7 +55,8 @@ def read_problem(
     Raises:
         UserError: a table is missing, damaged, or holds what cannot be.
     """
-    return to_problem(read_graph(layout, time, blocks, owners), parameters, read_lifted(layout, time, lifted))
+    linked = read_lifted(layout, time, lifted, blocks)
+    return to_problem(read_graph(layout, time, blocks, owners), parameters, linked)
 
 
 def read_graph(layout: Layout, time: int, blocks: Sequence[int], owners: Sequence[int]) -> GraphTables:
@@ -69,17 +71,26 @@ def read_graph(layout: Layout, time: int, blocks: Sequence[int], owners: Sequenc
     return GraphTables(np.concatenate(nodes), contacts)
 
 
-def read_lifted(layout: Layout, time: int, blocks: Sequence[int]) -> Iterator[SignedEdges]:
+def read_lifted(
+    layout: Layout, time: int, owners: Sequence[int], blocks: Sequence[int] | None = None
+) -> Iterator[SignedEdges]:
     """The lifted edges that blocks own.
+
+    Args:
+        layout: where the tables are.
+        time: time point.
+        owners: the blocks that own them.
+        blocks: whose supervoxels are the nodes; of the others only edges between blocks are read. All if left out.
 
     Raises:
         UserError: a table is missing, damaged, or holds values that are no numbers.
     """
-    for block in blocks:
-        path = layout.table("partition", "lifted", time, block)
+    whole = set(owners if blocks is None else blocks)
+    for block in owners:
+        path = layout.table("partition", "lifted" if block in whole else "lifted_across", time, block)
         edges = SignedEdges(**read_table(path))
         if not np.isfinite(edges.value).all():
-            raise UserError(f"{path}: block {block} holds costs that are no numbers", "delete the file and run again")
+            raise UserError(f"{path}: block {block} holds costs that are no numbers", made_again(path))
         yield edges
 
 
@@ -98,7 +109,7 @@ def read_nodes(layout: Layout, time: int, block: int) -> np.ndarray:
     ids = read_table(path, ["id"])["id"]
     first = np.uint64(supervoxel_id_range(block)[0])
     if not np.array_equal(ids, first + np.arange(1, len(ids) + 1, dtype=np.uint64)):
-        raise UserError(f"{path}: holds ids that are not those of block {block}", "delete the file and run again")
+        raise UserError(f"{path}: holds ids that are not those of block {block}", made_again(path))
     return ids
 
 
@@ -123,11 +134,11 @@ def signed_edges(contacts: Table, parameters: Parameters) -> SignedEdges:
 def _read_contacts(layout: Layout, time: int, block: int, name: str) -> Table:
     path = layout.table("graph", name, time, block)
     table = read_table(path, _CONTACTS)
-    _check_edges(str(path), block, *(table[name] for name in _CONTACTS))
+    _check_edges(path, block, *(table[name] for name in _CONTACTS))
     return table
 
 
-def _check_edges(path: str, block: int, u: np.ndarray, v: np.ndarray, count: np.ndarray, outside: np.ndarray) -> None:
+def _check_edges(path: Path, block: int, u: np.ndarray, v: np.ndarray, count: np.ndarray, outside: np.ndarray) -> None:
     """Refuse what stage ``graph`` cannot have written; a wrong partition would not show it."""
     first, past = (np.uint64(limit) for limit in supervoxel_id_range(block))
     mine = ((u >= first) & (u < past)) | ((v >= first) & (v < past))
@@ -141,6 +152,5 @@ def _check_edges(path: str, block: int, u: np.ndarray, v: np.ndarray, count: np.
     for what, rows in wrong.items():
         if rows.any():
             raise UserError(
-                f"{path}: block {block} holds {what} ({int(rows.sum())} of {len(u)} edges)",
-                "delete the file and run again",
+                f"{path}: block {block} holds {what} ({int(rows.sum())} of {len(u)} edges)", made_again(path)
             )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from bigseg.geometry.octree import Octree
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
-from bigseg.stages.partition.settings import method_parameters, number_of_levels
+from bigseg.stages.partition.paths import needs_of_names
+from bigseg.stages.partition.settings import VERSION, method_parameters, number_of_levels
 from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, grid_parameters
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
 
-VERSION = 1
-
 IN_CORE_EDGES = 500_000
 """Edges up to which the whole problem is solved in core as well, to compare: some ten seconds and 1 GB."""
 
@@ -29,6 +28,7 @@ class PartitionEnergy(Step):
     """The share of a block: what the partition pays for the edges that it owns, and what any partition has to."""
 
     stage, step, version = "partition", "energy", VERSION
+    looked_up_by = ("levels",)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -38,9 +38,10 @@ class PartitionEnergy(Step):
 
     def needs(self, piece: int) -> list[Need]:
         """The edges that the block owns; of the partition only the objects at their ends."""
-        total = self.grid.number_of_blocks
+        total, tree = self.grid.number_of_blocks, Octree(self.grid.blocks_per_axis)
         lifted = [Need("partition.lifted", [piece], total)] if self.parameters.get("lifted") else []
-        return [Need("graph.blocks", [piece], total), *lifted, Need("partition.root", [0], in_key=False)]
+        names = needs_of_names(tree, self.parameters["levels"], tree.neighbourhood(0, [piece]))
+        return [Need("graph.blocks", [piece], total), *lifted, *names]
 
     def evidence(self, piece: int) -> str:
         """The objects at the ends of the edges."""
@@ -100,9 +101,10 @@ class PartitionQuality(WholeStep):
         return {**method_parameters(config, plan), "levels": number_of_levels(config, plan)}
 
     def needs(self, piece: int) -> list[Need]:
-        """All blocks."""
+        """All blocks, and the graph for a solve in core."""
         total = Octree(self._blocks_per_axis).number(0)
-        return [Need("partition.energy", range(total), total)]
+        steps = ["partition.energy", "graph.blocks", *(["partition.lifted"] if self.parameters.get("lifted") else [])]
+        return [Need(step, range(total), total) for step in steps]
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the figures are still what was written."""
@@ -136,7 +138,7 @@ class PartitionQuality(WholeStep):
     def _solve_in_core(self) -> float:
         import numpy as np
 
-        from bigseg.kernels.octree import solve
+        from bigseg.kernels.superblock import solve
         from bigseg.stages.partition.problem import read_problem
         from bigseg.stages.partition.settings import objective
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
+from bigseg.config.samples import evidence_roles
 from bigseg.errors import UserError
 from bigseg.geometry.octree import ONE_JOB, levels_for
-from bigseg.planning.evidence import evidence_roles
 from bigseg.stages.step import Parameters
 
 if TYPE_CHECKING:
     from bigseg.config import Config
-    from bigseg.kernels.octree import Objective
+    from bigseg.kernels.superblock import Objective
     from bigseg.planning.sample import SamplePlan
 
+
+VERSION = 5
+"""Of all steps that solve: to be raised with every change of a kernel that changes a partition."""
 
 MULTICUTS = ("multicut", "lifted_multicut")
 """Methods whose superblocks look at what lies around them."""
@@ -60,7 +63,7 @@ def number_of_levels(config: Config, plan: SamplePlan) -> int:
 
 def objective(parameters: Parameters) -> Objective:
     """What the kernels are to solve."""
-    from bigseg.kernels.octree import Objective
+    from bigseg.kernels.superblock import Objective
 
     match parameters["method"]:
         case "multicut" | "lifted_multicut":

@@ -7,10 +7,11 @@ import numpy as np
 from bigseg.geometry.box import Triple
 from bigseg.geometry.grid import LOCAL_ID_BITS
 from bigseg.kernels.agglomerate import LINKAGES
+from bigseg.kernels.climb import climb
 from bigseg.kernels.clusters import name_clusters
-from bigseg.kernels.octree import Superblock, climb, solve
 from bigseg.kernels.signed_graph import Ids, contract_edges
 from bigseg.kernels.solvers import gasp
+from bigseg.kernels.superblock import Superblock, solve
 from bigseg.stages.partition.settings import objective
 from bigseg.stages.step import Parameters
 
@@ -27,8 +28,7 @@ def solve_whole(problem: Superblock, parameters: Parameters, threads: int = 1) -
     if what.linkage == "sum":  # the linkage that cannot be solved in blocks
         nodes = problem.nodes
         edges = contract_edges(problem.edges, nodes, nodes, "sum")
-        pairs = np.stack([np.searchsorted(nodes, edges.u), np.searchsorted(nodes, edges.v)], axis=1).astype(np.uint64)
-        return name_clusters(nodes, gasp(len(nodes), pairs, edges.value, edges.count, "sum"))
+        return name_clusters(nodes, gasp(len(nodes), edges.pairs(nodes), edges.value, edges.count, "sum"))
     return solve(problem, what, threads)[0]
 
 

@@ -1,9 +1,10 @@
-"""Superblocks of an octree: what each hands to the level above, and the whole climb in memory.
+"""Superblocks of an octree: what each solves, and what it hands to the level above.
 
 A superblock holds the clusters that may still merge, the edges between them, and the edges across its faces. The
 latter stay edges between supervoxels until the superblock in which both ends lie; so a superblock needs nothing but its
 children, and theorem 2 of :mod:`bigseg.kernels.agglomerate` holds, because the state in which nothing outside has
-merged is as good as any. Clusters that are final leave, with their edges.
+merged is as good as any. Clusters that are final leave, with the edges inside the superblock; edges of theirs across
+its faces stay until the superblock is joined with the one beyond, for that one knows them by their supervoxels.
 
 **The multicut** is not exact: what a superblock contracts depends on what it knows of its surroundings. It solves its
 nodes with a halo of context, the nodes that lie some steps away in the children of its neighbours, and contracts only
@@ -27,9 +28,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bigseg.geometry.box import Triple
 from bigseg.kernels.agglomerate import contract_average, contract_linkage
-from bigseg.kernels.multicut import contract_multicut
+from bigseg.kernels.multicut import contract_multicut, lifted_multicut
 from bigseg.kernels.signed_graph import Ids, SignedEdges, among, concatenate, contract_edges, follow
 
 HALO = 3
@@ -130,7 +130,7 @@ def _solve_exactly(block: Superblock, objective: Objective, threads: int) -> tup
     edges = concatenate([block.edges, replace(outside, u=block.inside[open_ends])])
     names = np.union1d(block.nodes, outside.v)
     owned = among(names, block.nodes)
-    pairs = _pairs(names, edges)
+    pairs = edges.pairs(names)
     if objective.linkage == "mean":
         found = contract_average(
             len(names), pairs, edges.value, edges.count, owned, offset=objective.offset, threads=threads
@@ -147,10 +147,10 @@ def _solve_multicut(
     seen = near(block if around is None else around, block.nodes, objective.halo)
     edges, names = seen.edges, seen.nodes
     owned = among(names, block.nodes)
-    alone = around is None and not len(seen.crossing)
-    found = contract_multicut(
-        len(names), _pairs(names, edges), edges.value, edges.count > 0, None if alone else owned, threads=threads
-    )
+    problem = len(names), edges.pairs(names), edges.value, edges.count > 0
+    if around is None and not len(seen.crossing):
+        return names[lifted_multicut(*problem, threads=threads)], np.ones(len(names), np.bool_)
+    found = contract_multicut(*problem, owned, threads=threads)
     clusters = names[found.clusters[owned]]
     attracted = follow(seen.inside[seen.crossing.value > 0], block.nodes, clusters)
     return clusters, found.settled[owned] & ~among(clusters, np.unique(attracted))
@@ -168,7 +168,7 @@ def near(around: Superblock, nodes: Ids, steps: int) -> Superblock:
         The nodes within reach and the edges between them. ``crossing`` and ``inside`` are all other edges of ``nodes``;
         in them, unlike in other superblocks, ends beyond may be clusters.
     """
-    u, v = _pairs(around.nodes, around.edges).T.astype(np.int64)
+    u, v = around.edges.pairs(around.nodes).T.astype(np.int64)
     own = among(around.nodes, nodes)
     local = around.edges.count > 0
     kept = own
@@ -184,76 +184,11 @@ def near(around: Superblock, nodes: Ids, steps: int) -> Superblock:
     return Superblock(around.nodes[kept], around.edges.take(kept[u] & kept[v]), crossing, inside)
 
 
-def _pairs(names: Ids, edges: SignedEdges) -> NDArray[np.uint64]:
-    return np.stack([np.searchsorted(names, edges.u), np.searchsorted(names, edges.v)], axis=1).astype(np.uint64)
+def rim(block: Superblock, halo: int) -> Superblock:
+    """The part of a superblock that a neighbour with a halo of so many steps can see, or is linked to.
 
-
-@dataclass(frozen=True)
-class Climb:
-    """A partition found level by level.
-
-    Attributes:
-        names: (n,) uint64 smallest supervoxel of the object of each supervoxel.
-        nodes_at_level: nodes of all superblocks of each level, from the blocks to the root.
+    A path from the neighbour enters by an edge across a face, so it gets ``halo - 1`` steps beyond the nodes that have
+    one. All crossing edges are kept.
     """
-
-    names: Ids
-    nodes_at_level: list[int]
-
-
-def climb(
-    ids: Ids, edges: SignedEdges, blocks: NDArray[np.int64], grid: Triple, levels: int, objective: Objective
-) -> Climb:
-    """Solve a graph as its superblocks would, in memory; for tests and small volumes.
-
-    Args:
-        ids: (n,) uint64 supervoxels, ascending.
-        edges: all edges.
-        blocks: (n,) block of each supervoxel, numbered in C order of the grid.
-        grid: number of blocks along (z, y, x).
-        levels: levels below the root; 0 solves in core, 1 solves blocks and then the root.
-        objective: what the partition is of.
-    """
-    u_block, v_block = blocks[np.searchsorted(ids, edges.u)], blocks[np.searchsorted(ids, edges.v)]
-    index = np.arange(np.prod(grid)).reshape(grid)
-
-    def leaf_of(some: NDArray[np.int64]) -> Superblock:
-        return leaf(ids[np.isin(blocks, some)], edges.take(np.isin(u_block, some) | np.isin(v_block, some)))
-
-    def context(level: int, where: Triple) -> Superblock | None:
-        if objective.linkage != "multicut" or level == levels:
-            return None
-        if level == 0:
-            return leaf_of(index[tuple(slice(max(0, c - 1), c + 2) for c in where)])
-        return join([part for place, part in below.items() if _adjacent(place, where)])
-
-    names, nodes_at_level = ids, []
-    below: dict[Triple, Superblock] = {}
-    for level in range(levels + 1):
-        if level:
-            parts = _joined(below, whole=level == levels)
-        else:
-            parts = (
-                {place: leaf_of(index[place]) for place in np.ndindex(grid)} if levels else {(0, 0, 0): leaf_of(index)}
-            )
-        nodes_at_level.append(sum(len(part.nodes) for part in parts.values()))
-        found = {where: solve(part, objective, around=context(level, where)) for where, part in parts.items()}
-        nodes = np.concatenate([part.nodes for part in parts.values()])
-        clusters = np.concatenate([clusters for clusters, _ in found.values()])
-        order = np.argsort(nodes)
-        names = follow(names, nodes[order], clusters[order])
-        below = {where: part for where, (_, part) in found.items()}
-    return Climb(names, nodes_at_level)
-
-
-def _adjacent(child: Triple, where: Triple) -> bool:
-    """Whether a superblock is a child of one of the level above, or shares a face, edge or corner with a child."""
-    return all(2 * c - 1 <= place <= 2 * c + 2 for place, c in zip(child, where, strict=True))
-
-
-def _joined(parts: dict[Triple, Superblock], whole: bool) -> dict[Triple, Superblock]:
-    """Join 2 × 2 × 2 superblocks, or all of them."""
-    families: dict[Triple, list[Superblock]] = {}
-    for (z, y, x), part in parts.items():
-        families.setdefault((0, 0, 0) if whole else (z // 2, y // 2, x // 2), []).append(part)
-    return {where: join(children) for where, children in families.items()}
+    seen = near(block, np.unique(block.inside), halo - 1)
+    return replace(block, nodes=seen.nodes, edges=seen.edges)

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bigseg.errors import UserError
-from bigseg.scoring import available_cores, check_comparable, check_labels, choose_block_shape, choose_times, in_order
+from bigseg.labels.reading import check_comparable, check_labels, choose_block_shape, choose_times
+from bigseg.threads import available_cores, in_order
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,11 +57,12 @@ def seams_of_source(
     from bigseg.kernels.seam_summary import summarise
     from bigseg.progress import Progress
 
-    check_labels("label volume", labels.header, "--")
+    check_labels(labels.header, "label volume", "--")
     sources = [labels] if truth is None else [labels, truth]
     numbers = [source.header.number_of_times for source in sources]
     if truth is not None:
-        check_comparable(labels.header, truth.header, one_time=time is not None and 1 in numbers)
+        one_time = time is not None and 1 in numbers
+        check_comparable(labels.header, truth.header, "label volume", "--", one_time=one_time)
     times = choose_times(max(numbers), time)
     shape = labels.header.volume_shape
     reading = Grid(shape, read_shape or choose_block_shape(shape, *(source.header.chunk_shape for source in sources)))
