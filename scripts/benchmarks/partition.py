@@ -22,7 +22,6 @@ from pathlib import Path
 
 import bioimage_cpp as bic
 import numpy as np
-from _in_core import contract_mutex
 from _multicut_gap import largest_gap
 from _root_share import plot_root_shares
 from _synthetic_graph import SyntheticGraph
@@ -30,7 +29,7 @@ from numpy.typing import NDArray
 
 from bigseg.geometry.grid import LOCAL_ID_BITS
 from bigseg.geometry.octree import Octree
-from bigseg.kernels.agglomerate import contract_average
+from bigseg.kernels.agglomerate import contract_average, contract_linkage
 from bigseg.kernels.clusters import name_clusters
 from bigseg.kernels.multicut import lifted_multicut
 from bigseg.kernels.signed_graph import SignedEdges, concatenate
@@ -204,7 +203,7 @@ class Workspace:
             case "bigseg", "gasp":
                 return contract_average(nodes, pairs, value, count, offset=1 - BETA, threads=threads).clusters
             case "bigseg", "mutex":
-                return contract_mutex(nodes, pairs, value, threads=threads).clusters
+                return contract_linkage(nodes, pairs, value, linkage="abs_max", threads=threads).clusters
             case _, "gasp":
                 graph = bic.graph.UndirectedGraph.from_unique_edges(nodes, pairs)
                 policy = bic.graph.agglomeration.GaspClusterPolicy(num_clusters_stop=1, linkage="mean")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bigseg.resume.ledger import Record
     from bigseg.volumes.store import VolumeArray
 
-VERSION = 2
+VERSION = 3
 
 
 class SegmentContacts(Step):

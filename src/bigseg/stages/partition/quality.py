@@ -60,7 +60,7 @@ class PartitionEnergy(Step):
 
         edges = self._edges(piece)
         ids, objects = self._objects(edges)
-        pairs = np.stack([np.searchsorted(ids, edges.u), np.searchsorted(ids, edges.v)], axis=1).astype(np.uint64)
+        pairs = edges.pairs(ids)
         figures = {
             "edges": np.array([len(edges)], np.uint64),
             "energy": np.array([energy(pairs, edges.value, np.unique(objects, return_inverse=True)[1])]),
@@ -136,8 +136,7 @@ class PartitionQuality(WholeStep):
         return Outcome(digest_json(found), found)
 
     def _solve_in_core(self) -> float:
-        import numpy as np
-
+        from bigseg.kernels.multicut import energy
         from bigseg.kernels.superblock import solve
         from bigseg.stages.partition.problem import read_problem
         from bigseg.stages.partition.settings import objective
@@ -146,8 +145,7 @@ class PartitionQuality(WholeStep):
         lifted = blocks if self.parameters.get("lifted") else ()
         problem = read_problem(self.layout, self.time, self.parameters, blocks, blocks, lifted)
         clusters, _ = solve(problem, objective(self.parameters), self.threads)
-        u, v = (clusters[np.searchsorted(problem.nodes, end)] for end in (problem.edges.u, problem.edges.v))
-        return float(problem.edges.value[u != v].sum())
+        return energy(problem.edges.pairs(problem.nodes), problem.edges.value, clusters)
 
     @property
     def _blocks_per_axis(self) -> tuple[int, int, int]:
