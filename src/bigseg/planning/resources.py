@@ -7,6 +7,7 @@ from math import prod
 from bigseg.planning.headers import ROLES
 from bigseg.planning.sample import SamplePlan
 from bigseg.stages.partition.levels import PartitionLevel
+from bigseg.stages.partition.settings import MULTICUTS
 from bigseg.stages.step import Step
 
 _BASE_MB = 250
@@ -35,7 +36,6 @@ _WHOLE_MB = {"ingest.statistics": 100, "partition.quality": 500, "pyramid.metada
 """Steps of a single piece whose memory does not depend on the volume."""
 
 _VOXELS_PER_SUPERVOXEL = 500
-_BYTES_PER_SUPERVOXEL = 2500
 _VOXELS_PER_OBJECT = 2000
 _BYTES_PER_OBJECT = 1000
 """Supposed for steps that hold the whole graph, or all objects; the partition of a noisy image may need more, and gets
@@ -43,6 +43,9 @@ it with the second attempt."""
 
 _BYTES_PER_OBJECT_IN_CONTACT = 2000
 """Where every contact of an object is held, of one time point after the other; measured, with two parts being added."""
+
+_BYTES_PER_SUPERVOXEL = {True: 5000, False: 1200}
+"""Of a solve with all its edges, of a multicut or not: measured by ``make bench-partition`` (3.6 and 0.7 kB)."""
 
 _LEFT = 0.5
 """Share of the nodes of a level that it leaves to the one above; measured by ``make bench-partition``."""
@@ -66,7 +69,7 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
     elif step.name in _WHOLE_MB:
         need = _WHOLE_MB[step.name]
     elif step.name == "partition.root":
-        need = _solve_mb(voxels, step.parameters["levels"])
+        need = _solve_mb(voxels, step.parameters["levels"], step)
     elif step.name == "seams.summary":
         need = voxels // _VOXELS_PER_OBJECT * _BYTES_PER_OBJECT_IN_CONTACT // 1_000_000
     else:
@@ -77,11 +80,12 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
 def _superblock_mb(plan: SamplePlan, step: PartitionLevel) -> int:
     """A superblock with what it reads around it."""
     voxels = step.superblocks_read * 8**step.level * prod(plan.grid.block_shape)
-    return _solve_mb(min(prod(plan.grid.shape), voxels), step.level)
+    return _solve_mb(min(prod(plan.grid.shape), voxels), step.level, step)
 
 
-def _solve_mb(voxels: int, level: int) -> int:
-    return int(voxels / _VOXELS_PER_SUPERVOXEL * _LEFT**level * _BYTES_PER_SUPERVOXEL / 1_000_000)
+def _solve_mb(voxels: int, level: int, step: Step) -> int:
+    per_supervoxel = _BYTES_PER_SUPERVOXEL[step.parameters["method"] in MULTICUTS]
+    return int(voxels / _VOXELS_PER_SUPERVOXEL * _LEFT**level * per_supervoxel / 1_000_000)
 
 
 def runtime_minutes(plan: SamplePlan, blocks: int, attempt: int) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bigseg.resume.ledger import Record
 
 IN_CORE_EDGES = 500_000
-"""Edges up to which the whole problem is solved in core as well, to compare: some ten seconds and 1 GB."""
+"""Edges up to which the whole problem is solved in core as well, to compare: some ten seconds and 0.3 GB."""
 
 
 class PartitionEnergy(Step):
