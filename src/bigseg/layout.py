@@ -63,8 +63,23 @@ class Layout:
 
     @property
     def boundary_map(self) -> Path:
-        """Boundary map of stage ``predict``, (t, z, y, x) uint8."""
+        """Boundary map of stage ``predict``, (t, z, y, x) uint8 or float16."""
         return self.folder / "predict.zarr" / "boundary"
+
+    @property
+    def foreground_map(self) -> Path:
+        """Foreground map of a network, (t, z, y, x) uint8 or float16."""
+        return self.folder / "predict.zarr" / "foreground"
+
+    @property
+    def affinity_maps(self) -> Path:
+        """Affinities of a network, (t, c, z, y, x) uint8 or float16; their offsets are in predict's parameters."""
+        return self.folder / "predict.zarr" / "affinities"
+
+    @property
+    def model(self) -> Path:
+        """What was found out about the network."""
+        return self.folder / "model.json"
 
     @property
     def supervoxels(self) -> Path:

@@ -17,6 +17,7 @@ from types import FrameType
 
 from bigseg.errors import UserError
 from bigseg.geometry.batches import parse_batch
+from bigseg.machine import Machine
 from bigseg.progress import Progress
 from bigseg.resume.digest import digest_json
 from bigseg.resume.ledger import Ledger, Record, step_ledgers, youngest
@@ -39,7 +40,7 @@ class StoppedError(Exception):
     """The job was asked to stop (SIGTERM) and did so after the blocks in hand; what is done is recorded."""
 
 
-def run_unit(step: Step, blocks: str | None, batches: int, threads: int) -> Summary:
+def run_unit(step: Step, blocks: str | None, batches: int, threads: int, machine: Machine | None = None) -> Summary:
     """Run one job: a batch of the step's pieces, or its only piece.
 
     Args:
@@ -47,14 +48,14 @@ def run_unit(step: Step, blocks: str | None, batches: int, threads: int) -> Summ
         blocks: name of the batch, ``FIRST-LAST``; None for a step of a single piece.
         batches: upper limit of jobs per step and time point, which names the markers of upstream jobs.
         threads: pieces that are worked on at the same time.
+        machine: what a network runs on; the defaults if left out.
 
     Raises:
         UserError: a piece cannot be processed; pieces that were done before are recorded.
         StoppedError: SIGTERM came.
     """
     pieces = range(step.number_of_pieces) if blocks is None else parse_batch(blocks, step.number_of_pieces)
-    if not step.in_batches:
-        step.threads = threads
+    step.machine = machine or Machine(threads)
     unit = step.unit(blocks)
     time_point = step.time if step.per_time else None
     digests = upstream_digests(upstream_markers(step, pieces, batches, keys_only=True))
@@ -79,7 +80,7 @@ def run_unit(step: Step, blocks: str | None, batches: int, threads: int) -> Summ
         with (
             _on_sigterm(stop.set),
             Progress(len(pieces), _label(step)) as progress,
-            ThreadPoolExecutor(max_workers=max(1, threads)) as pool,
+            ThreadPoolExecutor(max_workers=max(1, step.workers(threads))) as pool,
         ):
             futures = [pool.submit(work, piece) for piece in pieces]
             try:

@@ -18,8 +18,9 @@ LAYERS = [
     {"planning", "runner"},
     {"stages"},
     {"reporting"},
+    {"networks"},
     {"kernels", "volumes"},
-    {"config", "resume", "geometry", "layout", "progress", "threads"},
+    {"config", "resume", "geometry", "layout", "machine", "progress", "threads"},
     {"errors", "__init__"},
 ]
 """From the command line down."""

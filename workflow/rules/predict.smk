@@ -13,9 +13,11 @@ rule predict:
     resources:
         mem_mb=memory("predict.blocks"),
         runtime=runtime("predict.blocks"),
+        gpu=JOBS.gpus(),
     params:
         step="predict.blocks",
         parameters=parameters("predict.blocks"),
         where=where,
+        machine=JOBS.machine(),
     shell:
-        RUN_BATCH
+        RUN_BATCH + " {params.machine:q}"

@@ -25,19 +25,24 @@ def run(
     results: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results"),
     work: Annotated[Path, typer.Option(help="Folder of the intermediates.")] = Path("work"),
     threads: Annotated[int, typer.Option(min=1, help="Blocks at the same time.")] = 1,
+    device: Annotated[str, typer.Option(help="What a network runs on: auto, cpu or cuda.")] = "auto",
+    network_memory_gb: Annotated[float, typer.Option(help="Memory for a network's layers on the CPU.")] = 2.0,
+    compile_network: Annotated[bool, typer.Option("--compile", help="Let torch compile the network.")] = False,
     log: Annotated[Path | None, typer.Option(help="File for progress and messages.")] = None,
 ) -> None:
     """Run one job of the workflow. Snakemake calls this; by hand it is of use to look into a failure."""
     from bigseg.layout import Layout
+    from bigseg.machine import Machine
     from bigseg.runner import StoppedError, run_unit
     from bigseg.stages import find_step
 
     settings = json.loads(parameters)
+    machine = Machine(threads, device, network_memory_gb, compile_network)
     settings.pop("version", None)  # the code's own version counts; the rule passes it so that a change is noticed
     with _logging_to(log):
         bound = find_step(step)(settings, Layout(results, work, sample), 0 if time == "all" else int(time[1:]))
         try:
-            summary = run_unit(bound, blocks, batches, threads)
+            summary = run_unit(bound, blocks, batches, threads, machine)
         except StoppedError as stopped:
             sys.stderr.write(f"{stopped}\n")
             raise typer.Exit(143) from stopped

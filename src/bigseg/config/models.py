@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bigseg.config.model import PositiveInt, Settings, Shape
+from bigseg.config.model import PositiveFloat, PositiveInt, Settings, Shape
 from bigseg.config.samples import SAMPLE_NAME, Sample
 from bigseg.config.stages import (
     Evaluate,
@@ -49,6 +49,17 @@ class Execution(Settings):
         "64 million voxels, at most 200.",
     )
     threads: PositiveInt = Field(default=2, description="Blocks that a job works on at the same time.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto",
+        description="What networks run on. `cuda` demands a GPU, of the scheduler too; `auto` uses one that is there.",
+    )
+    network_memory_gb: PositiveFloat = Field(
+        default=2.0,
+        description="Memory for the layers of a network on the CPU; patches are chosen to fit. On a GPU this is tried.",
+    )
+    compile: bool = Field(
+        default=False, description="Let torch compile the network: minutes at the start of a job, faster after."
+    )
 
 
 class Config(Settings):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bigseg.config.model import Probability, Settings
+from bigseg.config.model import Probability, Settings, Shape
 
 Percentile = Annotated[float, Field(ge=0, le=100)]
 Sigma = Annotated[float, Field(ge=0, le=100)]
@@ -25,25 +25,93 @@ class Ingest(Settings):
 class Predict(Settings):
     """Compute the boundary map (0 = inside a cell, 1 = boundary)."""
 
-    method: Literal["intensity"] = Field(
+    method: Literal["intensity", "network"] = Field(
         default="intensity",
-        description="`intensity`: the normalised image itself is the boundary map (membrane stains).",
+        description="`intensity`: the normalised image itself is the boundary map (membrane stains). `network`: "
+        "`model` makes it.",
     )
     channel: Annotated[int, Field(ge=0)] = Field(default=0, description="Image channel to use, counted from 0.")
-    invert: bool = Field(default=False, description="True where boundaries are dark (electron microscopy).")
+    invert: bool = Field(
+        default=False, description="`intensity`: true where boundaries are dark (electron microscopy)."
+    )
     percentiles: Annotated[list[Percentile], Field(min_length=2, max_length=2)] = Field(
         default=[1.0, 99.8],
         description="Intensity percentiles of the whole time point that become 0 and 1.",
     )
     sigma: Sigma = Field(
         default=1.0,
-        description="Gaussian smoothing of the image before normalisation, in voxels of the finest axis; 0 is none.",
+        description="`intensity`: Gaussian smoothing of the image before normalisation, in voxels of the finest axis; "
+        "0 is none.",
+    )
+    model: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="`network`: a BioImage.IO package (folder, zip, rdf.yaml, or id of the zoo), a pytorch-3dunet "
+        "checkpoint beside its configuration, a TorchScript or an ONNX file. See docs/networks.md.",
+    )
+    model_settings: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="`network`: configuration of a pytorch-3dunet checkpoint, where it is not the only one beside it.",
+    )
+    channels: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | Literal["auto"] = Field(
+        default="auto",
+        description="`network`: image channels that it is given, in its order. `auto`: `channel`.",
+    )
+    outputs: (
+        Annotated[list[Literal["boundary", "foreground", "affinity", "ignore"]], Field(min_length=1)] | Literal["auto"]
+    ) = Field(
+        default="auto",
+        description="`network`: what each output channel is: `boundary`, `foreground`, `affinity` (1 = same object) or "
+        "`ignore`. `auto`: what the model says, else boundary for one channel, foreground and boundary for two.",
+    )
+    offsets: (
+        Annotated[list[Annotated[list[int], Field(min_length=3, max_length=3)]], Field(min_length=1)] | Literal["auto"]
+    ) = Field(
+        default="auto",
+        description="`network`: offset (z, y, x) in voxels of each affinity channel. `auto`: what the model says.",
+    )
+    normalise: Literal["auto", "standardise", "percentiles", "none"] = Field(
+        default="auto",
+        description="`network`: `standardise` (mean 0, deviation 1) or `percentiles` (see above) of the whole time "
+        "point. `auto`: the model's own, `standardise` for bare TorchScript and ONNX.",
+    )
+    activation: Literal["none", "sigmoid", "softmax"] = Field(
+        default="none", description="`network`: applied to its output, where it was exported without."
+    )
+    augment: Literal["none", "flips", "rotations"] = Field(
+        default="none",
+        description="`network`: mean over flipped (`flips`), also turned (`rotations`) images: 8 or 16 times the work "
+        "in 3D, 4 or 8 in 2D.",
+    )
+    patch: Shape | Literal["auto"] = Field(
+        default="auto",
+        description="`network`: shape (z, y, x) of what it computes at once, without the surroundings that it sees. "
+        "`auto`: what fits into memory. Matters to the result of networks with group or instance norm only.",
+    )
+    overlap: bool = Field(
+        default=False,
+        description="`network`: patches overlap by half and are averaged; 8 times the work. Softens the seams of "
+        "networks with group or instance norm.",
+    )
+    mirror: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=3, max_length=3)] = Field(
+        default=[0, 0, 0],
+        description="`network`: voxels (z, y, x) mirrored beyond the edges of the volume (never inside it).",
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="`network`: what it computes in. `bfloat16` is several times faster on GPUs."
+    )
+    dtype: Literal["uint8", "float16"] = Field(default="uint8", description="`network`: how its maps are stored.")
+    voxel_size_tolerance: Annotated[float, Field(ge=1)] = Field(
+        default=2.0,
+        description="`network`: refuse a model whose training data had voxels that are larger or smaller than the "
+        "image's by more than this factor.",
     )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.percentiles[0] >= self.percentiles[1]:
             raise ValueError(f"percentiles: {self.percentiles} must ascend, e.g. [1.0, 99.8]")
+        if self.method == "network" and self.model is None:
+            raise ValueError("model: method network needs the path of a model")
         return self
 
 

@@ -62,6 +62,11 @@ def percentiles(merged: Histogram, percents: Sequence[float]) -> list[float]:
     return [float(v) for v in low + (high - low) * (rank - np.floor(rank))]
 
 
+def values_and_counts(merged: Histogram) -> tuple[np.ndarray, np.ndarray]:
+    """The values of the occupied bins, float64, and how often each occurs, float64."""
+    return _values(merged.bins, np.dtype(merged.dtype)), merged.counts.astype(np.float64)
+
+
 def mean_and_deviation(merged: Histogram) -> tuple[float, float]:
     """Mean and standard deviation, exact up to the width of a bin."""
     values = _values(merged.bins, np.dtype(merged.dtype))

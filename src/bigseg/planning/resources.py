@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from math import prod
 
+from bigseg.geometry.box import triple
+from bigseg.networks.tiling import patch_shape
 from bigseg.planning.headers import ROLES
 from bigseg.planning.sample import SamplePlan
 from bigseg.stages.partition.levels import PartitionLevel
 from bigseg.stages.partition.settings import MULTICUTS
+from bigseg.stages.predict_network import read_tiling
 from bigseg.stages.step import Step
 
 _BASE_MB = 250
@@ -53,6 +56,12 @@ _LEFT = 0.5
 _VOXELS_PER_MINUTE = 30_000_000
 """Half of what the slowest stage does on one slow core."""
 
+_NETWORK_MB = 900
+"""Torch or ONNX Runtime with a network."""
+
+_NETWORK_VOXELS_PER_MINUTE = 1_500_000
+"""What a U-Net of 16 feature maps does on one slow core."""
+
 
 def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
     """Memory in MB for a job of a step; doubled with every attempt after a failure."""
@@ -62,8 +71,11 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
     elif step.in_batches:
         halo = step.parameters.get("halo", (0, 0, 0))
         outer = prod(min(n, b + 2 * h) for n, b, h in zip(plan.grid.shape, plan.grid.block_shape, halo, strict=True))
-        per_voxel = _BYTES_PER_VOXEL.get(step.name) or _BYTES_PER_VOXEL[step.stage]
-        need = per_voxel * outer * threads // 1_000_000
+        if step.parameters.get("method") == "network":
+            need = _network_mb(plan, step, outer)
+        else:
+            per_voxel = _BYTES_PER_VOXEL.get(step.name) or _BYTES_PER_VOXEL[step.stage]
+            need = per_voxel * outer * threads // 1_000_000
         if step.opens:
             need += _READER_MB * sum(bool(step.parameters.get(role)) for role in ROLES)
     elif step.name in _WHOLE_MB:
@@ -88,6 +100,20 @@ def _solve_mb(voxels: int, level: int, step: Step) -> int:
     return int(voxels / _VOXELS_PER_SUPERVOXEL * _LEFT**level * per_supervoxel / 1_000_000)
 
 
-def runtime_minutes(plan: SamplePlan, blocks: int, attempt: int) -> int:
+def _network_mb(plan: SamplePlan, step: Step, outer: int) -> int:
+    """The network, its layers on a patch, and the blocks in hand."""
+    parameters = step.parameters
+    layers = 1000 * plan.machine.network_memory_gb
+    if parameters["core"] is not None and plan.model is not None:
+        shape = patch_shape(read_tiling(parameters), triple(parameters["core"]))
+        layers = max(layers, prod(shape) * plan.model.bytes_per_voxel / 1e6)
+    per_voxel = 9 * len(parameters["channels"]) + 6 * len(parameters["roles"])
+    return _NETWORK_MB + int(layers) + step.workers(1) * outer * per_voxel // 1_000_000
+
+
+def runtime_minutes(plan: SamplePlan, step: Step, blocks: int, threads: int, attempt: int) -> int:
     """Run time in minutes for a job over a number of blocks; doubled with every attempt after a failure."""
-    return int((10 + blocks * prod(plan.grid.block_shape) // _VOXELS_PER_MINUTE) << (attempt - 1))
+    rate = _VOXELS_PER_MINUTE
+    if step.parameters.get("method") == "network":
+        rate = _NETWORK_VOXELS_PER_MINUTE * threads
+    return int((10 + blocks * prod(plan.grid.block_shape) // rate) << (attempt - 1))

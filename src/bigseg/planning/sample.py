@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -15,9 +15,12 @@ from bigseg.errors import UserError
 from bigseg.geometry.box import Triple
 from bigseg.geometry.grid import Grid
 from bigseg.layout import Layout
+from bigseg.machine import Machine
+from bigseg.networks.description import ModelDescription
 from bigseg.planning.blocks import choose_shapes, number_of_batches
 from bigseg.planning.evidence import check_evidence
 from bigseg.planning.headers import sample_headers
+from bigseg.planning.models import check_model, find_model
 from bigseg.resume.files import write_json
 from bigseg.volumes.header import OmeZarrLevel, VolumeHeader
 from bigseg.volumes.reference import v3_header
@@ -37,6 +40,8 @@ class SamplePlan:
         times: time points to process.
         voxel_size_um: (z, y, x); 1 µm cubes where nothing tells.
         layout: where its files lie.
+        model: the network that predicts, None where none does.
+        machine: what jobs run on.
     """
 
     name: str
@@ -48,6 +53,8 @@ class SamplePlan:
     times: tuple[int, ...]
     voxel_size_um: tuple[float, float, float]
     layout: Layout
+    model: ModelDescription | None = None
+    machine: Machine = field(default_factory=Machine)
 
     @property
     def sampling(self) -> tuple[float, float, float]:
@@ -98,7 +105,7 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
             f"channels are counted from 0; the last one is {header.number_of_channels - 1}",
         )
     batches = config.execution.batches
-    return SamplePlan(
+    plan = SamplePlan(
         name=name,
         sample=sample,
         header=header,
@@ -108,7 +115,17 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
         times=times,
         voxel_size_um=header.voxel_size_um or (1.0, 1.0, 1.0),
         layout=layout,
+        model=find_model(config.predict, layout.model),
+        machine=Machine(
+            config.execution.threads,
+            config.execution.device,
+            config.execution.network_memory_gb,
+            config.execution.compile,
+        ),
     )
+    if plan.model is not None:
+        check_model(plan.model, plan, config.predict)
+    return plan
 
 
 def _check_halo(name: str, halo: list[int] | Literal["auto"], volume: Triple) -> None:

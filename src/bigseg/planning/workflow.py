@@ -105,9 +105,20 @@ class Workflow:
 
     def runtime_minutes(self, name: str, sample: str, batch: str | None, attempt: int) -> int:
         """Run time in minutes that a job of a step asks for."""
-        total = self.step(name, sample, None).number_of_pieces
+        step = self.step(name, sample, None)
+        total = step.number_of_pieces
         pieces = range(total) if batch is None else parse_batch(batch, total)
-        return runtime_minutes(self.plans[sample], len(pieces), attempt)
+        return runtime_minutes(self.plans[sample], step, len(pieces), self.config.execution.threads, attempt)
+
+    def machine(self) -> list[str]:
+        """Options of ``bigseg run`` that tell a network what to run on."""
+        execution = self.config.execution
+        options = ["--device", execution.device, "--network-memory-gb", f"{execution.network_memory_gb:g}"]
+        return [*options, "--compile"] if execution.compile else options
+
+    def gpus(self) -> int:
+        """GPUs that a job with a network asks for."""
+        return int(self.config.predict.method == "network" and self.config.execution.device == "cuda")
 
     def _make_step(self, name: str, sample: str, time: int | None) -> Step:
         """A step, bound to a sample and a time point."""

@@ -55,12 +55,13 @@ class GraphBlocks(Step):
         import numpy as np
 
         from bigseg.kernels.region_graph import block_edges
+        from bigseg.volumes.image import read_boundary
         from bigseg.volumes.store import VolumeArray
         from bigseg.volumes.tables import write_table
 
         box, outer = self.grid.box(piece), self._outer(piece)
         labels = VolumeArray(self.layout.supervoxels, "tzyx").read(self.time, 0, outer)
-        boundary = VolumeArray(self.layout.boundary_map, "tzyx").read(self.time, 0, outer)
+        boundary = read_boundary(self.layout, self.time, outer)
         continues = VolumeArray(self.layout.continues, "tzyx").read(self.time, 0, outer)
         ids, sizes = _count_voxels(labels[box.inside(outer).slices], piece)
         nodes = {"id": ids, "size": sizes}

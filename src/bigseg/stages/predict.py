@@ -1,4 +1,4 @@
-"""Stage ``predict``: the boundary map."""
+"""Stage ``predict``: the boundary map, and what else a network makes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bigseg.errors import UserError
-from bigseg.geometry.box import Triple, triple
+from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.halo import smoothing_halo
 from bigseg.resume.digest import digest_arrays, digest_json
+from bigseg.stages.predict_network import IN_FLIGHT, NetworkRun, needed_box, network_parameters
 from bigseg.stages.step import (
     Need,
     Outcome,
@@ -27,15 +28,27 @@ if TYPE_CHECKING:
     from bigseg.volumes.store import VolumeArray
 
 
+_INTENSITY = ("method", "channel", "invert", "percentiles", "sigma")
+
+
 class PredictBlocks(Step):
-    """Method ``intensity``: the smoothed, globally normalised image is the boundary map."""
+    """The maps of a block.
+
+    Method ``intensity``: the smoothed, globally normalised image is the boundary map. ``network``: a model makes it.
+    """
 
     stage, step, version = "predict", "blocks", 1
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
-        """The settings, with the smoothing per axis in voxels."""
-        settings = config.predict.model_dump()
+        """The settings of the method, with the smoothing per axis in voxels, or with the model's needs."""
+        if config.predict.method == "network":
+            return {
+                **storage_parameters(plan),
+                **image_parameters(config, plan),
+                **network_parameters(config, plan),
+            }
+        settings = {key: value for key, value in config.predict.model_dump().items() if key in _INTENSITY}
         sigma = settings.pop("sigma")
         per_axis = [round(sigma / s, 6) for s in plan.sampling]
         return {
@@ -52,26 +65,44 @@ class PredictBlocks(Step):
         return triple(self.parameters["halo"])
 
     def needs(self, piece: int) -> list[Need]:
-        """The image within reach of the smoothing; of the statistics only the two intensities that are used."""
+        """The image within reach; of the statistics only what is used."""
+        if self._network is None:
+            blocks = self.grid.neighbourhood(piece, self._halo, self._halo)
+        else:
+            blocks = self.grid.touching(self._needed(piece, self._network))
         return [
-            Need(
-                "ingest.blocks",
-                self.grid.neighbourhood(piece, self._halo, self._halo),
-                self.grid.number_of_blocks,
-            ),
+            Need("ingest.blocks", blocks, self.grid.number_of_blocks),
             Need("ingest.statistics", [0], in_key=False),
         ]
 
     def evidence(self, piece: int) -> str:
-        """The intensities that become 0 and 1."""
-        return digest_json(self._limits)
+        """The intensities that become 0 and 1, or the numbers of the network's pre-processing."""
+        return digest_json(self._limits if self._network is None else self._network.operations)
 
     def intact(self, piece: int, record: Record) -> bool:
-        """Whether the shard is still there."""
-        return all_stored(self, self._store, piece, record)
+        """Whether the shards are still there."""
+        if self._network is None:
+            return all_stored(self, self._store, piece, record)
+        zeros, box = record.note.get("zeros", []), self.grid.box(piece)
+        stores = [(f"{n}{c}", s, c) for n, s in self._network.stores().items() for c in range(_channels(s))]
+        return all(name in zeros or store.stored(self.time, c, box) for name, store, c in stores)
+
+    def workers(self, threads: int) -> int:
+        """With a network, one block is computed with all threads while others are read and written."""
+        return threads if self._network is None else IN_FLIGHT
+
+    def close(self) -> None:
+        """Close the user's files and free the network's memory."""
+        super().close()
+        if self._network is not None:
+            self._network.close()
 
     def process(self, piece: int) -> Outcome:
-        """Read a block with its halo, smooth, scale and write it."""
+        """Read a block with its halo, compute its maps and write them."""
+        return self._process_intensity(piece) if self._network is None else self._process_network(piece, self._network)
+
+    def _process_intensity(self, piece: int) -> Outcome:
+        """Smooth and scale."""
         from bigseg.kernels.intensity import boundary_map, smooth
         from bigseg.volumes.image import open_image
 
@@ -84,6 +115,35 @@ class PredictBlocks(Step):
         result = boundary_map(inner, low, high, invert=self.parameters["invert"])
         self._store.write(self.time, 0, box, result)
         return Outcome(digest_arrays(result), {"zeros": zero_channels([result])})
+
+    def _process_network(self, piece: int, network: NetworkRun) -> Outcome:
+        """Apply the model."""
+        import numpy as np
+
+        from bigseg.volumes.image import open_image
+
+        box, source = self.grid.box(piece), self._needed(piece, network)
+        image = open_image(self.layout, self.parameters)
+        raw = np.stack([image.read(self.time, channel, source) for channel in self.parameters["channels"]])
+        maps = network.maps(raw, source, box)
+        zeros = []
+        for name, store in network.stores().items():
+            for channel, values in enumerate(maps[name].reshape(-1, *box.shape)):
+                store.write(self.time, channel, box, values)
+                if not values.any():
+                    zeros.append(f"{name}{channel}")
+        return Outcome(digest_arrays(*(maps[name] for name in network.stores())), {"zeros": zeros})
+
+    def _needed(self, piece: int, network: NetworkRun) -> Box:
+        """The voxels of the image that a network's maps of a block are made from."""
+        return needed_box(self.parameters, network.tiling, self.grid.box(piece))
+
+    @cached_property
+    def _network(self) -> NetworkRun | None:
+        """The model at work, None for method ``intensity``."""
+        if self.parameters["method"] != "network":
+            return None
+        return NetworkRun(self.parameters, self.layout, self.time, self.machine)
 
     @cached_property
     def _limits(self) -> list[float]:
@@ -109,3 +169,8 @@ class PredictBlocks(Step):
         from bigseg.volumes.image import stage_array
 
         return stage_array(self.layout, self.layout.boundary_map, self.parameters, self.time, "uint8", self.name)
+
+
+def _channels(store: VolumeArray) -> int:
+    """Number of channels of an array."""
+    return int(store.array.shape[1]) if "c" in store.axes else 1

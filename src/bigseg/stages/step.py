@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bigseg.geometry.box import triple
 from bigseg.geometry.grid import Grid
 from bigseg.layout import Layout
+from bigseg.machine import Machine
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,8 +88,7 @@ class Step(ABC):
         self.parameters = parameters
         self.layout = layout
         self.time = time
-        self.threads = 1
-        """Threads that one piece may use; the runner gives the only piece of a step all that its job has."""
+        self.machine = Machine()
 
     @classmethod
     @abstractmethod
@@ -143,6 +143,10 @@ class Step(ABC):
     @abstractmethod
     def process(self, piece: int) -> Outcome:
         """Compute a piece and make its output durable."""
+
+    def workers(self, threads: int) -> int:
+        """Pieces that are in hand at the same time, where a job has ``threads``."""
+        return threads
 
     def close(self) -> None:
         """Close the user's files; they are opened again if needed."""

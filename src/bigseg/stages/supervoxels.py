@@ -67,14 +67,14 @@ class SupervoxelsBlocks(Step):
 
         from bigseg.kernels.faces import continuing
         from bigseg.kernels.watershed import crop_and_split, distance_watershed, stacked_watershed
-        from bigseg.volumes.store import VolumeArray
+        from bigseg.volumes.image import read_boundary
 
         box, outer = self.grid.box(piece), self._outer(piece)
         mask = self._read_mask(outer)
         if mask is not None and not mask[box.inside(outer).slices].any():
             local, count, continues = np.zeros(box.shape, np.uint32), 0, np.zeros(box.shape, np.uint8)
         else:
-            boundary = VolumeArray(self.layout.boundary_map, "tzyx").read(self.time, 0, outer)
+            boundary = read_boundary(self.layout, self.time, outer)
             run = stacked_watershed if self.parameters["dimension"] == "stacked_2d" else distance_watershed
             z, y, x = self.parameters["sampling"]
             labels = run(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zarr
 
 from bigseg.config.samples import Input
+from bigseg.geometry.box import Box
 from bigseg.geometry.grid import shard_shape
 from bigseg.layout import Layout
 from bigseg.resume.files import write_json
@@ -64,6 +66,21 @@ def stage_array(layout: Layout, path: Path, parameters: Parameters, time: int, d
         writer: name of the step that writes it, ``stage.step``.
     """
     return _array(layout, path, parameters, (time + 1,), "tzyx", dtype, writer)
+
+
+def stage_channels(
+    layout: Layout, path: Path, parameters: Parameters, time: int, channels: int, dtype: str, writer: str
+) -> VolumeArray:
+    """As :func:`stage_array`, with channels: (t, c, z, y, x)."""
+    return _array(layout, path, parameters, (time + 1, channels), "tczyx", dtype, writer)
+
+
+def read_boundary(layout: Layout, time: int, box: Box) -> np.ndarray:
+    """Boundary map (z, y, x) of a box as uint8, 255 = boundary, however it is stored."""
+    values = VolumeArray(layout.boundary_map, "tzyx").read(time, 0, box)
+    if values.dtype == np.uint8:
+        return values
+    return np.asarray(np.rint(values.astype(np.float32) * 255).astype(np.uint8))
 
 
 def open_image(layout: Layout, parameters: Parameters) -> VolumeArray | Source:

@@ -175,7 +175,7 @@ class PartitionRoot(WholeStep):
         from bigseg.volumes.tables import write_table
 
         problem = self._problem()
-        clusters = solve_whole(problem, self.parameters, self.threads)
+        clusters = solve_whole(problem, self.parameters, self.machine.threads)
         write_table(map_path(self.layout, self.time), {"id": problem.nodes, "cluster": clusters})
         note = {"nodes": len(problem.nodes), "edges": len(problem.edges), "objects": len(np.unique(clusters))}
         return Outcome(digest_arrays(problem.nodes, clusters), note)

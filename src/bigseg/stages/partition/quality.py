@@ -144,7 +144,7 @@ class PartitionQuality(WholeStep):
         blocks = range(Octree(self._blocks_per_axis).number(0))
         lifted = blocks if self.parameters.get("lifted") else ()
         problem = read_problem(self.layout, self.time, self.parameters, blocks, blocks, lifted)
-        clusters, _ = solve(problem, objective(self.parameters), self.threads)
+        clusters, _ = solve(problem, objective(self.parameters), self.machine.threads)
         return energy(problem.edges.pairs(problem.nodes), problem.edges.value, clusters)
 
     @property

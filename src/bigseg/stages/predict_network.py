@@ -1,0 +1,222 @@
+"""Method ``network`` of stage ``predict``: from configuration to parameters, from a block's image to its maps."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from bigseg.errors import UserError
+from bigseg.geometry.box import Box, Triple, triple
+from bigseg.layout import Layout
+from bigseg.machine import Machine
+from bigseg.networks.augment import margin
+from bigseg.networks.settings import channels_of, outputs_of
+from bigseg.networks.tiling import Tiling, choose_core, first_core, halo_of, voxels
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bigseg.config import Config
+    from bigseg.networks.description import ModelDescription
+    from bigseg.networks.predictor import Predictor
+    from bigseg.networks.processing import Step as Operation
+    from bigseg.planning.sample import SamplePlan
+    from bigseg.volumes.store import VolumeArray
+
+Parameters = dict[str, Any]
+
+LATTICE_BYTES = 2e9
+"""Memory for the layers of a network whose result depends on its patches: a constant, or results would depend on the
+machine."""
+
+IN_FLIGHT = 3
+"""Blocks in hand: one is read, one computed, one written."""
+
+
+def network_parameters(config: Config, plan: SamplePlan) -> Parameters:
+    """What the maps of a network depend on beside the image; whether they fit together was checked by the planner.
+
+    Raises:
+        UserError: the outputs do not fit the model.
+    """
+    model, settings = plan.model, config.predict
+    if model is None:
+        raise ValueError("method network without a model")
+    roles, offsets = outputs_of(model, settings)
+    tiling = Tiling.of(
+        model,
+        plan.grid.shape,
+        mirror=triple(settings.mirror),
+        margin=margin(settings.augment, offsets),
+        symmetric=settings.augment != "none",
+        overlap=settings.overlap,
+    )
+    return {
+        "method": "network",
+        "model": {"path": settings.model, "settings": settings.model_settings, "digest": model.digest},
+        "channels": channels_of(settings),
+        "image_dtype": plan.header.dtype,
+        "roles": list(roles),
+        "offsets": [list(o) for o in offsets],
+        "normalise": _normalise(model, settings.normalise, settings.percentiles),
+        "activation": settings.activation,
+        "augment": settings.augment,
+        "precision": settings.precision,
+        "dtype": settings.dtype,
+        "core": _core(model, tiling, settings.patch, plan.grid.block_shape),
+        "tiling": {
+            "divisibility": list(tiling.divisibility),
+            "before": [list(b) for b in tiling.before],
+            "after": [list(a) for a in tiling.after],
+            "mirror": list(tiling.mirror),
+            "margin": list(tiling.margin),
+            "fixed": list(tiling.fixed),
+            "minimum": list(tiling.minimum),
+            "lattice": tiling.lattice,
+            "overlap": tiling.overlap,
+        },
+        "halo": list(halo_of(tiling)),
+    }
+
+
+def read_tiling(parameters: Parameters) -> Tiling:
+    """The tiling that parameters tell of."""
+    told = parameters["tiling"]
+    fz, fy, fx = told["fixed"]
+    return Tiling(
+        volume=triple(parameters["shape"]),
+        divisibility=triple(told["divisibility"]),
+        before=tuple(tuple(b) for b in told["before"]),
+        after=tuple(tuple(a) for a in told["after"]),
+        mirror=triple(told["mirror"]),
+        margin=triple(told["margin"]),
+        fixed=(fz, fy, fx),
+        minimum=triple(told["minimum"]),
+        lattice=told["lattice"],
+        overlap=told["overlap"],
+    )
+
+
+def needed_box(parameters: Parameters, tiling: Tiling, block: Box) -> Box:
+    """The voxels of the image that a block is made from."""
+    core = parameters["core"]
+    return tiling.needed(block, first_core(tiling, triple(parameters["block_shape"])) if core is None else triple(core))
+
+
+class NetworkRun:
+    """A model at work on the blocks of one time point."""
+
+    def __init__(self, parameters: Parameters, layout: Layout, time: int, machine: Machine) -> None:
+        """Load nothing yet: a job whose blocks are all done needs no model."""
+        self._parameters, self._layout, self._time, self._machine = parameters, layout, time, machine
+        self._lock = threading.Lock()
+        self._loaded: Predictor | None = None
+        self.tiling = read_tiling(parameters)
+
+    @cached_property
+    def operations(self) -> list[Operation]:
+        """The pre-processing, with the numbers of this time point."""
+        from bigseg.kernels.histogram import Histogram, values_and_counts
+        from bigseg.networks.description import Operation as Described
+        from bigseg.networks.processing import Values, resolve
+        from bigseg.volumes.tables import read_table
+
+        channels = []
+        for channel in self._parameters["channels"]:
+            table = read_table(self._layout.table("ingest", f"merged-histogram-c{channel}", self._time))
+            merged = Histogram(self._parameters["image_dtype"], table["bin"], table["count"])
+            channels.append(Values(*values_and_counts(merged)))
+        return resolve([Described.model_validate(o) for o in self._parameters["normalise"]], channels)
+
+    def maps(self, image: np.ndarray, source: Box, block: Box) -> dict[str, np.ndarray]:
+        """The maps of a block from the raw image (c, z, y, x) of ``source``."""
+        from bigseg.networks.processing import apply_steps
+
+        if image.dtype.kind == "f":
+            import numpy as np
+
+            if not np.isfinite(image).all():
+                raise UserError("the image holds NaN or infinity", "replace these voxels, e.g. by 0")
+        return self._predictor().predict(apply_steps(image, self.operations), source, block)
+
+    def stores(self) -> dict[str, VolumeArray]:
+        """The arrays that are written, by map."""
+        return self._stores
+
+    @cached_property
+    def _stores(self) -> dict[str, VolumeArray]:
+        from bigseg.volumes.image import stage_array, stage_channels
+
+        layout, parameters, dtype = self._layout, self._parameters, self._parameters["dtype"]
+        writer = "predict.blocks"
+        found = {"boundary": stage_array(layout, layout.boundary_map, parameters, self._time, dtype, writer)}
+        if "foreground" in parameters["roles"]:
+            path = layout.foreground_map
+            found["foreground"] = stage_array(layout, path, parameters, self._time, dtype, writer)
+        if parameters["offsets"]:
+            path, count = layout.affinity_maps, len(parameters["offsets"])
+            found["affinities"] = stage_channels(layout, path, parameters, self._time, count, dtype, writer)
+        return found
+
+    def close(self) -> None:
+        """Give the device's memory back."""
+        if self._loaded is not None:
+            self._loaded.close()
+            self._loaded = None
+
+    def _predictor(self) -> Predictor:
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = self._load()
+            return self._loaded
+
+    def _load(self) -> Predictor:
+        from bigseg.networks.description import ModelSpec
+        from bigseg.networks.maps import Maps
+        from bigseg.networks.model import load_model
+        from bigseg.networks.predictor import Options, Predictor
+
+        told = self._parameters["model"]
+        model = load_model(ModelSpec(path=told["path"], settings=told["settings"]))
+        if model.description.digest != told["digest"]:
+            raise UserError(
+                f"predict.model: {told['path']} has changed since the run was planned", "start snakemake again"
+            )
+        parameters, core = self._parameters, self._parameters["core"]
+        options = Options(
+            maps=Maps(tuple(parameters["roles"]), tuple(triple(o) for o in parameters["offsets"])),
+            dtype=parameters["dtype"],
+            augment=parameters["augment"],
+            activation=parameters["activation"],
+            precision=parameters["precision"],
+            core=None if core is None else triple(core),
+        )
+        return Predictor(model, self.tiling, options, self._machine, triple(parameters["block_shape"]))
+
+
+def _normalise(model: ModelDescription, kind: str, percentiles: list[float]) -> list[dict[str, Any]]:
+    """The pre-processing, as JSON."""
+    if kind == "auto" and model.source in ("pytorch-3dunet", "bioimageio"):
+        return [operation.model_dump(mode="json") for operation in model.preprocessing]
+    if kind == "none":
+        return []
+    if kind == "percentiles":
+        low, high = percentiles
+        args: dict[str, float] = {"min_percentile": low, "max_percentile": high, "eps": 0.0}
+        return [{"name": "scale_range", "args": args, "joint": False}]
+    return [{"name": "zero_mean_unit_variance", "args": {"eps": 1e-6}, "joint": False}]
+
+
+def _core(model: ModelDescription, tiling: Tiling, wanted: list[int] | str, block: Triple) -> list[int] | None:
+    """Shape of a patch where the result depends on it, or where the user wants it so; None if the job may choose."""
+    if isinstance(wanted, list):
+        return list(_up(triple(wanted), tiling))
+    if not tiling.lattice:
+        return None
+    return list(choose_core(tiling, block, lambda shape: voxels(shape) * model.bytes_per_voxel <= LATTICE_BYTES))
+
+
+def _up(shape: Triple, tiling: Tiling) -> Triple:
+    """A shape in whole steps of the divisibility."""
+    return triple([-(-n // d) * d for n, d in zip(shape, tiling.divisibility, strict=True)])
