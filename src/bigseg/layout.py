@@ -1,4 +1,4 @@
-"""Where every file of a sample lies. Nothing else in bigseg builds such a path."""
+"""Where the files of a sample lie; the steps name those in the result folder that they declare."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ def time_name(time: int) -> str:
 def made_again(path: Path) -> str:
     """What a user does to have a table of a stage, ``<sample>/<stage>/<time>/<file>``, made again."""
     stage, folder = path.parent.parent, path.parent.parent.parent
-    return f"delete {path} and the folder {folder / 'status' / stage.name / path.parent.name}, then run again"
+    status = folder / "status" / stage.name / path.parent.name
+    return (
+        f"delete {path} and the folder {status}, then run snakemake; if it finds nothing to do, add "
+        "`--forcerun ingest`, which computes nothing twice"
+    )
 
 
 @dataclass(frozen=True)

@@ -69,3 +69,15 @@ def test_status_tells_on_standard_error(tmp_path, sample, monkeypatch, capsys):
     assert caught.value.code == 0
     assert set(json.loads(out)) == {"a"}
     assert err == f"bigseg: samples.a.nuclei is not used: partition.method is gasp; set it to {LIFTED}\n"
+
+
+def test_labels_beside_an_image_are_found_without_a_key(tmp_path):
+    """The default dataset of an HDF5 file is the image; for a label volume it is the labels."""
+    image = np.random.default_rng(0).integers(0, 255, (8, 16, 16)).astype(np.uint8)
+    with h5py.File(tmp_path / "both.h5", "w") as file:
+        file["raw"], file["label"] = image, (image > 100).astype(np.uint16)
+    place = {"path": str(tmp_path / "both.h5")}
+    config = settings(tmp_path, {"input": {**place, "key": "raw"}, "truth": place, "mask": place, "nuclei": place})
+    sample = Workflow(config, "test").plans["a"].sample
+    assert [getattr(sample, role).key for role in ("truth", "mask", "nuclei")] == ["label"] * 3
+    assert sample.input.key == "raw"

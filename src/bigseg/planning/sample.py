@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from bigseg.config import Config
-from bigseg.config.samples import Sample, owner
+from bigseg.config.samples import Input, Sample, owner
 from bigseg.errors import UserError
 from bigseg.geometry.box import Triple
 from bigseg.geometry.grid import Grid
@@ -23,6 +23,7 @@ from bigseg.planning.headers import sample_headers
 from bigseg.planning.models import check_model, find_model
 from bigseg.resume.files import write_json
 from bigseg.volumes.header import OmeZarrLevel, VolumeHeader
+from bigseg.volumes.label_files import default_key
 from bigseg.volumes.reference import v3_header
 
 
@@ -81,7 +82,7 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
         UserError: a file is missing or unreadable, shapes do not fit, a time point does not exist, or the result's
             place is taken.
     """
-    sample = config.samples[name]
+    sample = _with_keys(name, config.samples[name])
     layout = Layout(Path(config.results), Path(config.work), name)
     _check_owner(layout, sample)
     for key in ("results", "work"):
@@ -126,6 +127,20 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
     if plan.model is not None:
         check_model(plan.model, plan, config.predict)
     return plan
+
+
+def _with_keys(name: str, sample: Sample) -> Sample:
+    """The sample with the datasets of its label volumes named, where the file holds an image beside them."""
+    found = {}
+    for role in ("truth", "mask", "nuclei", "semantic"):
+        spec: Input | None = getattr(sample, role)
+        if spec is None or spec.key is not None:
+            continue
+        path = Path(spec.path)
+        if path.is_dir() or path.suffix.lower() in (".h5", ".hdf5", ".hdf"):
+            key = default_key(path, f"samples.{name}.{role}.key:")
+            found[role] = spec.model_copy(update={"key": key})
+    return sample.model_copy(update=found)
 
 
 def _check_halo(name: str, halo: list[int] | Literal["auto"], volume: Triple) -> None:

@@ -41,7 +41,7 @@ def check_graph(workflow: Workflow, origin: str, sample: str, time: int, configu
                 + (f"out of date (step {name} would run again)" if there else f"not there (step {name} has not run)"),
                 ("" if method == configured else f"set partition.method: {method}, then ")
                 + f"run `{command}`"
-                + (f"; if that finds nothing to do, `{command} --forcerun ingest`" if there else ""),
+                + f"; if that finds nothing to do, `{command} --forcerun ingest`",
             )
 
 

@@ -48,6 +48,11 @@ class Scored:
         """Parameters that differ from what is configured."""
         return sum(configured.get(key) != value for key, value in self.choice.parameters.items())
 
+    def distance(self, configured: Mapping[str, Any]) -> float:
+        """How far numbers are from those that are configured, so that the edge of a plateau is not preferred."""
+        pairs = ((configured.get(key), value) for key, value in self.choice.parameters.items())
+        return sum(abs(a - b) for a, b in pairs if isinstance(a, (int, float)) and isinstance(b, (int, float)))
+
     def sections(self) -> dict[str, Any]:
         """The parameters by section of the configuration."""
         return nested(self.choice.parameters)
@@ -58,11 +63,11 @@ class Scored:
 
 
 def ranked(choices: Sequence[Choice], scores: Sequence[Scores], by: str, configured: Mapping[str, Any]) -> list[Scored]:
-    """Best first; of equal ones the lower VOI, then what changes the configuration least, then the order of asking."""
+    """Best first; of equal ones the lower VOI, then what changes the configuration least."""
     found = [Scored(choice, score) for choice, score in zip(choices, scores, strict=True)]
 
-    def rank(one: Scored) -> tuple[float, float, int]:
-        return MEASURES[by] * one.measure(by), one.measure("voi"), one.changes(configured)
+    def rank(one: Scored) -> tuple[float, float, int, float]:
+        return MEASURES[by] * one.measure(by), one.measure("voi"), one.changes(configured), one.distance(configured)
 
     return sorted(found, key=rank)
 

@@ -157,4 +157,4 @@ def _gap(energy: float, in_core: float | None) -> float | None:
     """How much higher the energy is than that of the in-core solve, as a share of the latter; negative is better."""
     if in_core is None:
         return None
-    return round((energy - in_core) / abs(in_core), 12) if in_core else 0.0
+    return round((energy - in_core) / abs(in_core), 12) + 0.0 if in_core else 0.0  # -0.0 + 0.0 is 0.0
