@@ -15,7 +15,7 @@ def main() -> None:
     config = load_config(Path(sys.argv[1]))
     for sample in config.samples:
         layout = Layout(Path(config.results), Path(config.work), sample)
-        scores = json.loads((layout.result_folder / "scores.json").read_text(encoding="utf-8"))
+        scores = json.loads(layout.scores.read_text(encoding="utf-8"))
         print(f"\n{sample}: {scores['n_result']} objects, {scores['n_truth']} in the truth")
         print(
             f"  adapted Rand error {scores['adapted_rand_error']:.3f}, average precision {scores['ap50']:.3f} (IoU 0.5)"

@@ -1,14 +1,27 @@
-"""Where every file of a sample lies. Nothing else in bigseg builds such a path."""
+"""Where the files of a sample lie; the steps name those in the result folder that they declare."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+SCORES, SEAMS = "scores.json", "seams.json"
+"""Files in the folder of a sample's results."""
+
 
 def time_name(time: int) -> str:
     """The name of a time point in paths: ``t0003``."""
     return f"t{time:04d}"
+
+
+def made_again(path: Path) -> str:
+    """What a user does to have a table of a stage, ``<sample>/<stage>/<time>/<file>``, made again."""
+    stage, folder = path.parent.parent, path.parent.parent.parent
+    status = folder / "status" / stage.name / path.parent.name
+    return (
+        f"delete {path} and the folder {status}, then run snakemake; if it finds nothing to do, add "
+        "`--forcerun ingest`, which computes nothing twice"
+    )
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,16 @@ class Layout:
     def result_folder(self) -> Path:
         """Tables, scores and report beside the OME-Zarr."""
         return self.results / self.sample
+
+    @property
+    def scores(self) -> Path:
+        """Scores against the truth."""
+        return self.result_folder / SCORES
+
+    @property
+    def seams(self) -> Path:
+        """What lies on block faces."""
+        return self.result_folder / SEAMS
 
     @property
     def folder(self) -> Path:
@@ -80,6 +103,10 @@ class Layout:
         """A Parquet table of a stage, of one piece or of a whole time point."""
         suffix = "" if piece is None else f"-{piece:06d}"
         return self.folder / stage / time_name(time) / f"{name}{suffix}.parquet"
+
+    def multicut_quality(self, time: int) -> Path:
+        """Energy of a multicut and what it is compared with."""
+        return self.folder / "partition" / time_name(time) / "quality.json"
 
     def statistics(self, time: int) -> Path:
         """Global intensity statistics of one time point."""

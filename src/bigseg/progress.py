@@ -19,22 +19,22 @@ class Progress:
     """
 
     def __init__(
-        self, total: int, label: str, *, stream: TextIO | None = None, interval: float = 30.0, unit: str = "block"
+        self, total: int, label: str, *, unit: str = "block", stream: TextIO | None = None, interval: float = 30.0
     ) -> None:
         """Prepare; time counts from the start of the ``with`` block.
 
         Args:
             total: blocks to do.
             label: what is being done, for example the name of a stage.
+            unit: what is counted, in the singular.
             stream: where to write; standard error if left out.
             interval: least seconds between two lines where ``stream`` is not a terminal.
-            unit: what is counted, in the singular.
         """
         self._total = total
         self._label = label
+        self._unit = unit
         self._stream = sys.stderr if stream is None else stream
         self._interval = interval
-        self._unit = unit
         self._lock = threading.Lock()
         self._blocks = 0
         self._voxels = 0
@@ -76,7 +76,9 @@ class Progress:
                 self._write(f"{self._speed(now)}, {ending} {_duration(now - self._start)}")
 
     def _speed(self, now: float) -> str:
-        return f"{self._voxels / 1e6 / max(now - self._start, 1e-9):.1f} Mvox/s"
+        """Voxels a second, or pieces where these stand for no voxels."""
+        seconds = max(now - self._start, 1e-9)
+        return f"{self._voxels / 1e6 / seconds:.1f} Mvox/s" if self._voxels else f"{self._blocks / seconds:.1f} /s"
 
     def _write(self, text: str) -> None:
         print(f"{self._label}: {self._blocks}/{self._total} {self._unit}s, {text}", file=self._stream, flush=True)

@@ -96,7 +96,7 @@ def run_unit(step: Step, blocks: str | None, batches: int, threads: int, machine
     results = {piece: record.digest for piece, (record, _) in records.items()}
     if len(results) < len(pieces):
         raise StoppedError(f"{step.name}: stopped after {len(results)} of {len(pieces)} blocks; run again to go on")
-    marker = Marker(step.name, time_point, step.version, digest_json(step.parameters), results)
+    marker = Marker(step.name, time_point, step.version, digest_json(step.dependence), results)
     marker.write(step.layout.marker(step.stage, time_point, unit))
     done = sum(fresh for _, fresh in records.values())
     return Summary(done=done, skipped=len(pieces) - done)
@@ -143,7 +143,7 @@ def piece_key(step: Step, piece: int, digests: Digests) -> str:
                 f"no marker tells of {need.step}, block {missing[0]}", "run the stages in order: use snakemake"
             )
         used.append([need.step, time_point, [found[number] for number in need.pieces]])
-    return digest_json([step.name, step.version, step.parameters, used, step.evidence(piece)])
+    return digest_json([step.name, step.version, step.dependence, used, step.evidence(piece)])
 
 
 def _label(step: Step) -> str:

@@ -34,21 +34,12 @@ def split_by_blocks(whole: np.ndarray, grid: Grid) -> np.ndarray:
     return labels
 
 
-def edge_table(pairs: np.ndarray, probability: np.ndarray, count: np.ndarray) -> EdgeTable:
-    """Edges (each pair once, smaller first) between supervoxels, nothing inside them, sorted."""
-    pairs = np.asarray(pairs, np.uint64).reshape(-1, 2)
-    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    probability, count = np.asarray(probability, np.float64)[order], np.asarray(count, np.float64)[order]
-    return EdgeTable(
-        pairs[order, 0],
-        pairs[order, 1],
-        count,
-        probability,
-        np.zeros(len(order)),
-        probability,
-        probability,
-        255 * count * probability,
-    )
+def all_edges(parts: list[EdgeTable]) -> EdgeTable:
+    """The edges of all blocks, ascending by (u, v); each pair has one owner."""
+    columns = [np.concatenate(column) for column in zip(*(part.columns().values() for part in parts), strict=True)]
+    order = np.lexsort((columns[1], columns[0]))
+    assert len(set(zip(columns[0].tolist(), columns[1].tolist(), strict=True))) == len(order)
+    return EdgeTable(*(column[order] for column in columns))
 
 
 def random_graph(generator: np.random.Generator, nodes: int, density: float) -> np.ndarray:

@@ -26,6 +26,7 @@ WITHOUT_REPORT = (
     "pyramid",
     "measure",
     "evaluate",
+    "seams",
 )
 """Drawing pictures takes longer than all the rest on the small volumes of the tests."""
 
@@ -64,7 +65,7 @@ def labels(config: Settings, level: int = 0) -> np.ndarray:
 
 def scores(config: Settings) -> dict[str, Any]:
     """What was scored."""
-    return json.loads((layout(config).result_folder / "scores.json").read_text())
+    return json.loads(layout(config).scores.read_text())
 
 
 def digests(config: Settings) -> dict[tuple[str, int | None, str], str]:

@@ -11,11 +11,13 @@ import h5py
 import numpy as np
 import pandas as pd
 import zarr
+from seam_checks import count
 
 from bigseg.config import validate_config
 from bigseg.geometry.levels import pyramid_levels
 from bigseg.kernels.downsample import mean_pool, mode_pool
 from bigseg.kernels.objects import measure_block, merge_measurements, object_table
+from bigseg.kernels.seam_summary import summarise
 from bigseg.layout import Layout
 from bigseg.planning.sample import plan_sample
 from bigseg.resume.files import write_json
@@ -114,7 +116,10 @@ def finished_sample(
     columns = {str(name): column.to_numpy() for name, column in table.items()}
     write_table(made.layout.result_folder / "objects.parquet", columns)
     if scored:
-        write_json(made.layout.result_folder / "scores.json", SCORES)
+        write_json(made.layout.scores, SCORES)
+    if plan.grid.number_of_blocks > 1:
+        tables = [(time, count(volume, volume if scored else None, plan.grid)) for time, volume in enumerate(labels)]
+        write_json(made.layout.seams, summarise(plan.grid, 8, 8, tables))
     return made
 
 

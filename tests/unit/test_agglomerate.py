@@ -12,11 +12,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from bigseg.kernels.agglomerate import LINKAGES, NOT_REDUCIBLE, Contraction, contract_average, contract_linkage
+from bigseg.kernels.climb import climb
 from bigseg.kernels.clusters import name_clusters
 from bigseg.kernels.costs import linear_weights
-from bigseg.kernels.octree import Objective, climb
 from bigseg.kernels.signed_graph import SignedEdges, contract_edges, follow
 from bigseg.kernels.solvers import gasp
+from bigseg.kernels.superblock import Objective
 
 LINKAGE = st.sampled_from(sorted(LINKAGES))
 OFFSET = st.sampled_from([0.0, 1 - 0.45, -0.7])

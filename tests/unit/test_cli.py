@@ -19,7 +19,7 @@ import bigseg
 from bigseg.cli import main
 from bigseg.volumes.tiff_export import export_labels
 
-COMMANDS = ["init", "status", "evaluate", "export", "train", "run"]
+COMMANDS = ["init", "status", "evaluate", "seams", "sweep", "export", "train", "run"]
 Bigseg = Callable[..., tuple[int, str, str]]
 
 
@@ -113,6 +113,7 @@ def test_importing_the_command_line_imports_no_library_of_arrays_or_workflows():
         ["status", "--config", "broken.yaml", "--json"],
         ["export", "none.ome.zarr", "out.tif"],
         ["evaluate", "none.h5:label", "none.tif", "--json"],
+        ["seams", "none.ome.zarr"],
         ["init", "folder", "--input", "none.tif"],
         ["run", "nonsense.blocks", "--sample", "a", "--parameters", "{}"],
     ],
@@ -166,6 +167,7 @@ def test_status_before_halfway_and_after(cli, cells, tmp_path):
         "segment",
         "pyramid",
         "measure",
+        "seams",
         "report",
     ]
     assert before["ingest"] == {"t0000": {"done": 0, "jobs": 4}}
@@ -192,7 +194,8 @@ def test_status_as_text(cli, finished):
     lines = out.splitlines()
     assert lines[0] == "a"
     assert lines[1].split() == ["ingest", "t0000", "3/3", "t0001", "3/3"]
-    assert lines[-2].split() == ["evaluate", "t0000", "2/2", "t0001", "2/2", "all", "1/1"]
+    assert lines[-3].split() == ["evaluate", "t0000", "2/2", "t0001", "2/2", "all", "1/1"]
+    assert lines[-2].split() == ["seams", "t0000", "2/2", "t0001", "2/2", "all", "1/1"]
     assert lines[-1].split() == ["report", "all", "0/1"]
 
 

@@ -22,7 +22,8 @@ from bigseg.errors import UserError
 from bigseg.geometry.box import Box
 from bigseg.kernels.contingency import count_pairs
 from bigseg.kernels.scores import Scores, scores
-from bigseg.scoring import VOXELS_PER_BLOCK, choose_block_shape, score_sources
+from bigseg.labels.reading import VOXELS_PER_BLOCK, choose_block_shape
+from bigseg.labels.scores import score_sources
 from bigseg.volumes.header import VolumeHeader
 from bigseg.volumes.source import open_source
 
@@ -232,8 +233,10 @@ def test_paths_and_keys(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="names the dataset 'raw', and --truth-key names 'label'"):
         meant("both.h5:raw", "label")
     assert label_input("result", "both.h5", axes="tyx").axes == "tyx"
-    with pytest.raises(UserError, match=r"axes of the result: .*distinct letters"):
-        label_input("result", "both.h5", axes="zzz")
+    for command in ("evaluate", "seams"):
+        with pytest.raises(UserError, match=r"axes of the result: .*distinct letters") as error:
+            label_input("result", "both.h5", axes="zzz", command=command)
+        assert error.value.remedy == f"see `bigseg {command} --help`"
 
 
 def test_the_labels_of_a_zarr_are_meant_not_its_image(tmp_path):

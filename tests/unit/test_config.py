@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from pydantic import BaseModel
 from bigseg.config import load_config, validate_config
 from bigseg.config.documents import default_yaml, reference, schema
 from bigseg.config.models import Config
-from bigseg.config.samples import Input, Sample
+from bigseg.config.samples import Affinities, Input, Sample
+from bigseg.config.stages import Lifted
 from bigseg.errors import UserError
 from bigseg.stages import STEPS
 
@@ -71,7 +73,12 @@ def test_an_unknown_key_like_no_other_names_all_known_ones():
         ({"partition": {"beta": "0.5"}}, "partition.beta", "'0.5'", "number"),
         ({"partition": {"beta": 1.5}}, "partition.beta", "1.5", "less than 1"),
         ({"partition": {"beta": None}}, "partition.beta", "None", "number"),
-        ({"partition": {"method": "gaps"}}, "partition.method", "'gaps'", "'gasp', 'multicut' or 'mutex_watershed'"),
+        (
+            {"partition": {"method": "gaps"}},
+            "partition.method",
+            "'gaps'",
+            "'gasp', 'multicut', 'lifted_multicut' or 'mutex_watershed'",
+        ),
         ({"partition": 3}, "partition", "3", "dictionary"),
         ({"predict": {"channel": -1}}, "predict.channel", "-1", "greater than or equal to 0"),
         ({"predict": {"invert": "no"}}, "predict.invert", "'no'", "boolean"),
@@ -260,12 +267,12 @@ def test_the_schema_accepts_what_the_models_accept_and_refuses_what_they_refuse(
 
 def test_every_key_is_explained_in_the_reference_and_in_the_default_file():
     page, text = reference(), default_yaml(SAMPLES)
-    models = [Config, Sample, Input]
+    models = [Config, Sample, Input, Affinities, Lifted]
     models += [type(f.default) for f in Config.model_fields.values() if isinstance(f.default, BaseModel)]
     for model in models:
         for name, field in model.model_fields.items():
             if isinstance(field.default, BaseModel):
-                assert f"## `{name}`" in page
+                assert re.search(rf"^## `(\w+\.)?{name}`$", page, re.MULTILINE)
             else:
                 assert f"| `{name}` |" in page
             assert field.description, f"{model.__name__}.{name} has no description"

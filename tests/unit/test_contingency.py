@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bigseg.geometry.grid import Grid
-from bigseg.kernels.contingency import Contingency, count_pairs, merge
+from bigseg.kernels.contingency import Contingency, count_pairs, merge, relabel
 
 SHAPES = hnp.array_shapes(min_dims=3, max_dims=3, max_side=7)
 HUGE = st.sampled_from([0, 1, (5 << 32) | 1, 2**53 + 1, 2**63 - 1, 2**63, 2**63 + 1, 2**64 - 1])
@@ -123,3 +123,15 @@ def test_refusals():
         count_pairs(labels, labels * 1.0)
     with pytest.raises(ValueError, match="the result holds the negative label -3"):
         count_pairs(np.where(np.arange(8).reshape(2, 2, 2) == 5, -3, labels), labels)
+
+
+def test_relabel_counts_what_the_renamed_volume_counts():
+    random = np.random.default_rng(3)
+    result, truth = random.integers(0, 9, (4, 5, 6), np.uint64), random.integers(0, 4, (4, 5, 6), np.uint64)
+    ids, names = np.arange(1, 9, dtype=np.uint64), np.array([1, 1, 3, 1, 3, 6, 6, 8], np.uint64)
+    found = relabel(count_pairs(result, truth), ids, names)
+    expected = count_pairs(np.r_[np.uint64(0), names][result], truth)
+    for column in ("result", "truth", "count"):
+        assert np.array_equal(getattr(found, column), getattr(expected, column))
+    with pytest.raises(KeyError):
+        relabel(count_pairs(result, truth), ids[1:], names[1:])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from graph_checks import crop_with_halo, grids, split_by_blocks
+from graph_checks import all_edges, crop_with_halo, grids, split_by_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bigseg.kernels.faces import contacts_inside, continuing, lower_bit, upper_bit
-from bigseg.kernels.region_graph import block_edges, merge_edges
+from bigseg.kernels.region_graph import block_edges
 
 SMALL = st.integers(1, 5)
 
@@ -75,7 +75,7 @@ def test_where_blocks_agree_only_contacts_between_supervoxels_count(grid, number
         box = grid.box(index)
         seen = box.grow((0, 0, 0), (1, 1, 1), grid.shape).slices
         parts.append(block_edges(labels[seen], boundary[seen], continues[seen], box.shape))
-    edges = merge_edges(parts)
+    edges = all_edges(parts)
     to_whole = dict(zip(labels.ravel().tolist(), whole.ravel().tolist(), strict=True))
     same = np.array([to_whole[u] == to_whole[v] for u, v in zip(edges.u.tolist(), edges.v.tolist(), strict=True)], bool)
     assert (edges.probability[same] == 0).all()

@@ -79,7 +79,7 @@ def outputs(config: Settings) -> dict[str, Any]:
     folders = [place.result, place.labels().parent.parent, place.labels().parent]
     tables = {
         "graph.blocks": [place.table("graph", name, 0, block) for block in blocks for name in ("nodes", "edges")],
-        "partition.root": [place.table("partition", name, 0) for name in ("map", "nodes", "edges")],
+        "partition.root": [place.table("partition", "map", 0)],
         "measure.blocks": [place.table("measure", "objects", 0, block) for block in blocks],
         "measure.table": [place.result_folder / "objects.parquet"],
     }
@@ -88,7 +88,8 @@ def outputs(config: Settings) -> dict[str, Any]:
         **{step: [table(path) for path in paths] for step, paths in tables.items()},
         "ingest.statistics": read(place.statistics(0)),
         "pyramid.metadata": [read(folder / "zarr.json") for folder in folders],
-        "evaluate.scores": read(place.result_folder / "scores.json"),
+        "evaluate.scores": read(place.scores),
+        "seams.summary": read(place.seams),
     }
 
 
@@ -107,30 +108,57 @@ def run_tiny() -> tuple[Workflow, dict[str, Any]]:
         "pyramid": {"smallest": 20},
         "supervoxels": {"minimum_size": 20},
         "segment": {"minimum_object_size": 300},
+        "partition": {"levels": 1},
     }
     workflow = Workflow(config, "golden")
     run_here(workflow, WITHOUT_REPORT)
     return workflow, outputs(config)
 
 
+def run_lifted() -> tuple[Workflow, dict[str, Any]]:
+    """The steps that only a lifted multicut has, on the file of the tiny volume; its cells stand for nuclei."""
+    config = {
+        "samples": {
+            NAME: {"input": {"path": "cells.h5", "key": "raw"}, "nuclei": {"path": "cells.h5", "key": "label"}}
+        },
+        "results": "lifted/results",
+        "work": "lifted/work",
+        "blocks": {"block_shape": BLOCKS},
+        "supervoxels": {"minimum_size": 20},
+        "partition": {"levels": 1, "method": "lifted_multicut", "lifted": {"minimum_overlap": 0.5}},
+    }
+    workflow = Workflow(config, "golden")
+    run_here(workflow, ("ingest", "predict", "supervoxels", "graph", "partition"))
+    place, blocks = layout(config), range(2)
+    tables = {
+        "graph.evidence": ("graph", "evidence"),
+        "partition.lifted": ("partition", "lifted"),
+        "partition.energy": ("partition", "energy"),
+    }
+    made = {
+        step: [table(place.table(stage, name, 0, block)) for block in blocks] for step, (stage, name) in tables.items()
+    }
+    return workflow, {**made, "partition.quality": read(place.multicut_quality(0))}
+
+
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory) -> tuple[Workflow, dict[str, Any]]:
-    """The finished run and what each step made."""
+def runs(tmp_path_factory) -> list[tuple[Workflow, dict[str, Any]]]:
+    """The finished runs and what each step made."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("golden"))
-        return run_tiny()
+        return [run_tiny(), run_lifted()]
 
 
 @pytest.fixture(scope="module")
-def steps(tiny) -> dict[str, dict[str, Any]]:
+def steps(runs) -> dict[str, dict[str, Any]]:
     """Version, digest and upstream steps of each step, in order."""
-    workflow, made = tiny
     found = {}
-    for name in workflow.steps(NAME):
-        if name in made:
-            step = workflow.step(name, NAME, 0)
-            needs = {need.step for piece in range(step.number_of_pieces) for need in step.needs(piece)}
-            found[name] = {"version": step.version, "digest": digest_json(made[name])[:16], "needs": sorted(needs)}
+    for workflow, made in runs:
+        for name in workflow.steps(NAME):
+            if name in made:
+                step = workflow.step(name, NAME, 0)
+                needs = {need.step for piece in range(step.number_of_pieces) for need in step.needs(piece)}
+                found[name] = {"version": step.version, "digest": digest_json(made[name])[:16], "needs": sorted(needs)}
     return found
 
 
@@ -164,15 +192,18 @@ def test_a_changed_output_has_a_new_version(steps):
 
 def test_every_step_has_a_digest(steps):
     assert {name for name in STEPS if not name.startswith("report.")} <= set(steps)
-    assert {"pyramid.image1", "pyramid.labels1"} <= set(steps)
+    assert {"partition.level0", "pyramid.image1", "pyramid.labels1"} <= set(steps)
 
 
-def test_the_tiny_run_tests_something(tiny):
-    """Supervoxels are joined, small objects merged, and the scores are not perfect."""
-    _, made = tiny
+def test_the_tiny_runs_test_something(runs):
+    """Supervoxels are joined, small objects merged, lifted edges attract and repel, and scores are not perfect."""
+    (_, made), (_, lifted) = runs
     (measured,) = made["measure.table"]
-    supervoxels_to_objects, objects, _ = made["partition.root"]
-    assert 10 < len(measured["object"]) < len(objects["id"]) < len(supervoxels_to_objects["id"])
+    (left,) = made["partition.root"]
+    supervoxels = sum(len(nodes["id"]) for nodes in made["graph.blocks"][::2])
+    assert 10 < len(measured["object"]) < len(left["id"]) < supervoxels
+    costs = [cost for part in lifted["partition.lifted"] for cost in part["value"]]
+    assert min(costs) < 0 < max(costs)
     assert 0 < made["evaluate.scores"]["adapted_rand_error"] < 0.7
 
 

@@ -235,6 +235,7 @@ def test_snakemake_runs_from_the_folder(cells, tmp_path, command):
     assert cluster.status == 0, cluster.text
     assert set(cluster.jobs) == {
         "partition",
+        "segment_contacts",
         "segment_objects",
         "segment",
         "pyramid_metadata",

@@ -9,9 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from partition_checks import graphs
 
+from bigseg.kernels.agglomerate import contract_linkage
+from bigseg.kernels.climb import climb
 from bigseg.kernels.clusters import name_clusters
-from bigseg.kernels.mutex import contract_mutex
-from bigseg.kernels.octree import Objective, climb
+from bigseg.kernels.superblock import Objective
+
+
+def contract_mutex(nodes, pairs, weights, owned=None, threads=1):
+    return contract_linkage(nodes, pairs, weights, owned, linkage="abs_max", threads=threads)
 
 
 def mutex_watershed(number_of_nodes: int, pairs: np.ndarray, weights: np.ndarray) -> np.ndarray:

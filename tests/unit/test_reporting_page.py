@@ -7,6 +7,7 @@ import io
 import re
 from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from reporting_sample import Sample, cells, finished_sample
 from bigseg.config import validate_config
 from bigseg.errors import UserError
 from bigseg.reporting import figures
+from bigseg.resume.files import write_json
 from bigseg.resume.ledger import Record
 from bigseg.stages.report import ReportPage
 
@@ -211,6 +213,49 @@ class TestOtherSamples:
         assert len(np.unique(np.concatenate(outlines), axis=0)) == 1
 
 
+class TestMulticut:
+    FIGURES = [  # noqa: RUF012
+        {"energy": -1200.0, "lower_bound": -1500.0, "in_core_energy": -1250.0, "relative_gap": 0.04},
+        {"energy": -34567.8, "lower_bound": -34567.8, "in_core_energy": None, "relative_gap": None},
+    ]
+
+    def sample(self, folder: Path, method: str) -> Sample:
+        """Two time points with the figures of a multicut on disk."""
+        sample = finished_sample(folder, cells((2, 1, 32, 32)), partition={"method": method})
+        for time, figures_of_time in enumerate(self.FIGURES):
+            write_json(sample.layout.multicut_quality(time), {**figures_of_time, "edges": 7, "repulsion": -9.0})
+        return sample
+
+    def test_energies(self, tmp_path):
+        page = write(self.sample(tmp_path, "multicut"))
+        assert "Time point Energy In core Gap Lower bound Above the bound" in page.text
+        assert "0 -1,200.0 -1,250.0 4.0000% -1,500.0 20.00%" in page.text
+        assert "1 -34,567.8 – – -34,567.8 0.00%" in page.text
+
+    def test_other_methods_have_none(self, tmp_path):
+        sample = self.sample(tmp_path, "gasp")
+        assert "energy of a multicut" not in write(sample).text
+        assert "partition.quality" not in {need.step for need in sample.step().needs(0)}
+
+    def test_the_figures_of_every_time_point_are_needed(self, tmp_path):
+        needs = self.sample(tmp_path, "multicut").step().needs(0)
+        assert [need.time for need in needs if need.step == "partition.quality"] == [0, 1]
+
+    def test_nothing_to_cut(self, tmp_path):
+        none = {"energy": 0.0, "lower_bound": 0.0, "in_core_energy": 0.0, "relative_gap": 0.0}
+        sample = self.sample(tmp_path, "multicut")
+        write_json(sample.layout.multicut_quality(0), none)
+        assert "0 0.0 0.0 0.0000% 0.0 0.00%" in write(sample).text
+
+    @pytest.mark.parametrize("content", [None, "{", "[]", "3", '{"energy": -1.0}'])
+    def test_damaged_figures_are_named(self, tmp_path, content):
+        sample = self.sample(tmp_path, "multicut")
+        path = sample.layout.multicut_quality(1)
+        path.unlink() if content is None else path.write_text(content)
+        with pytest.raises(UserError, match=r"t0001/quality\.json: is missing or damaged"):
+            sample.step().process(0)
+
+
 class TestStep:
     def test_the_same_result_gives_the_same_digest(self, tmp_path):
         step = finished_sample(tmp_path, cells((1, 1, 32, 32))).step()
@@ -228,7 +273,7 @@ class TestStep:
 
     def test_damaged_scores_are_named(self, tmp_path):
         sample = finished_sample(tmp_path, cells((1, 1, 32, 32)), scored=True)
-        (sample.layout.result_folder / "scores.json").write_text("{")
+        sample.layout.scores.write_text("{")
         with pytest.raises(UserError, match=r"scores\.json: is missing or damaged"):
             sample.step().process(0)
 

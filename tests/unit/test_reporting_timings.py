@@ -72,6 +72,21 @@ def test_counts_add_up_over_blocks(made):
     assert (second.time, second.supervoxels, second.edges, second.clusters) == (1, 40, 80, None)
 
 
+def test_objects_that_levels_settled_are_counted(tmp_path):
+    """Four blocks, then one superblock of them, then the root, which has what is left."""
+    made = finished_sample(
+        tmp_path, cells((2, 4, 64, 64)), blocks={"block_shape": [4, 32, 32]}, partition={"levels": 2}
+    )
+    made.record("partition", 0, "level0-000000-000001", record(0, 1, 1, objects=1), record(1, 1, 1, objects=2))
+    made.record("partition", 0, "level0-000002-000003", record(2, 1, 1, objects=4), record(3, 1, 1, objects=8))
+    made.record("partition", 0, "level1-000000-000000", record(0, 1, 1, objects=16))
+    made.record("partition", 0, "level2-000000-000000", record(0, 1, 1, objects=1000))  # of an earlier configuration
+    made.record("partition", 0, "root", record(0, 1, 1, objects=32))
+    made.record("partition", 1, "root", record(0, 1, 1, objects=32))  # of the levels no ledger is left
+    first, second = Timings(made.layout, made.parameters).counts()
+    assert (first.clusters, second.clusters) == (63, None)
+
+
 def test_a_torn_line_is_skipped(made):
     made.record("segment", 0, "blocks-000000-000003", record(0, 1.5, 1))
     with made.layout.ledger("segment", 0, "blocks-000000-000003").open("a", encoding="utf-8") as file:

@@ -93,7 +93,7 @@ def test_a_killed_run_goes_on_where_it_was(cells, tmp_path, snakemake, environme
     assert snakemake(killed, "--unlock").status == 0
     done = snakemake(killed, "--until", "segment")
     assert done.status == 0, done.text
-    assert set(done.jobs) == {"supervoxels", "graph", "partition", "segment_objects", "segment"}
+    assert set(done.jobs) == {"supervoxels", "graph", "partition", "segment_contacts", "segment_objects", "segment"}
     log = (killed / "work" / "cells" / "logs" / "supervoxels" / "t0000" / "blocks-000000-000047.log").read_text()
     (line,) = (line for line in log.splitlines() if line.startswith("supervoxels.blocks: ") and "unchanged" in line)
     unchanged = int(line.split()[-2])
@@ -124,7 +124,7 @@ def test_a_dry_run_for_slurm_needs_no_slurm(cells, tmp_path, snakemake):
     planned = snakemake(tmp_path, "-n", "--profile", str(REPOSITORY / "slurm"))
     assert planned.status == 0, planned.text
     assert planned.jobs["ingest"] == 4
-    assert sum(planned.jobs.values()) == 38
+    assert sum(planned.jobs.values()) == 47
     assert not (tmp_path / "results").exists()
 
 
@@ -133,6 +133,17 @@ def test_lint(cells, tmp_path, snakemake):
     done = snakemake(tmp_path, "--lint")
     assert done.status == 0, done.text
     assert "Congratulations" in done.text
+
+
+def test_a_map_that_is_not_used_is_told_once(cells, tmp_path, snakemake):
+    """By the process that plans; every job reads the rules again, and is silent."""
+    config = configuration("0")
+    config["samples"]["cells"]["nuclei"] = config["samples"]["cells"]["truth"]
+    prepare(tmp_path, cells, config, 1)
+    done = snakemake(tmp_path, "--until", "ingest")
+    assert done.status == 0, done.text
+    assert done.jobs["ingest"] == 2
+    assert done.text.count("samples.cells.nuclei is not used: partition.method is gasp; set it to lifted_multicut") == 1
 
 
 def test_without_a_configuration_the_user_is_told(tmp_path, snakemake):
@@ -173,7 +184,7 @@ def finished(first_run, tmp_path) -> Path:
 
 def test_a_run_is_complete_and_the_same_as_one_in_this_process(finished, tmp_path, cells, monkeypatch):
     results = finished / "results"
-    names = {"report.html", "overview.png", "sizes.png", "objects.parquet", "scores.json"}
+    names = {"report.html", "overview.png", "sizes.png", "objects.parquet", "scores.json", "seams.json"}
     assert {path.name for path in (results / "cells").iterdir()} == names
     assert (results / "cells.ome.zarr" / "labels" / "segmentation" / "zarr.json").is_file()
     scores = json.loads((results / "cells" / "scores.json").read_text())
@@ -199,7 +210,16 @@ def test_afterwards_nothing_is_to_be_done_and_nothing_is_touched(finished, snake
     assert files(finished) == before
 
 
-MERGING = {"pyramid_metadata": 1, "measure_table": 1, "evaluate_scores": 1, "report": 1}
+MERGING = {"pyramid_metadata": 1, "measure_table": 1, "evaluate_scores": 1, "seams_summary": 1, "report": 1}
+AFTER_PARTITION = {
+    "segment_contacts": 4,
+    "segment_objects": 2,
+    "segment": 4,
+    "measure": 4,
+    "evaluate": 4,
+    "seams": 4,
+    **MERGING,
+}
 
 
 @pytest.mark.parametrize(
@@ -207,7 +227,7 @@ MERGING = {"pyramid_metadata": 1, "measure_table": 1, "evaluate_scores": 1, "rep
     [
         (
             {"partition": {"beta": 0.6}},
-            {"partition": 2, "segment_objects": 2, "segment": 4, "measure": 4, "evaluate": 4, **MERGING},
+            {"partition": 2, **AFTER_PARTITION},
         ),
         (
             {"supervoxels": {"threshold": 0.3}},
@@ -215,18 +235,15 @@ MERGING = {"pyramid_metadata": 1, "measure_table": 1, "evaluate_scores": 1, "rep
                 "supervoxels": 4,
                 "graph": 4,
                 "partition": 2,
-                "segment_objects": 2,
-                "segment": 4,
-                "measure": 4,
-                "evaluate": 4,
-                **MERGING,
+                **AFTER_PARTITION,
             },
         ),
         ({"evaluate": {"ignore_zero": False}}, {"evaluate_scores": 1, "report": 1}),
+        ({"seams": {"minimum_cut": 5}}, {"seams_summary": 1, "report": 1}),
         ({"report": {"planes": 2}}, {"report": 1}),
         ({"execution": {"threads": 2}}, {}),
     ],
-    ids=["beta", "threshold", "ignore_zero", "planes", "threads"],
+    ids=["beta", "threshold", "ignore_zero", "minimum_cut", "planes", "threads"],
 )
 def test_a_changed_parameter_plans_exactly_what_depends_on_it(finished, snakemake, change, expected):
     before = files(finished)
@@ -248,17 +265,25 @@ def test_a_new_time_point_is_planned_alone(finished, cells, snakemake):
         "supervoxels": 2,
         "graph": 2,
         "partition": 1,
+        "segment_contacts": 2,
         "segment_objects": 1,
         "segment": 2,
         "measure": 2,
         "evaluate": 2,
+        "seams": 2,
         **MERGING,
     }
 
 
 def test_only_one_time_point_changed(finished, cells, snakemake):
     cells.write(finished / "files" / "truth_t1.tif", cells.truth[2])
-    assert snakemake(finished, "-n").jobs == {"evaluate": 2, "evaluate_scores": 1, "report": 1}
+    assert snakemake(finished, "-n").jobs == {
+        "evaluate": 2,
+        "evaluate_scores": 1,
+        "seams": 2,
+        "seams_summary": 1,
+        "report": 1,
+    }
 
 
 def test_the_report_of_snakemake(finished, snakemake):

@@ -1,6 +1,7 @@
 import os
 import shutil
 from pathlib import Path
+import sys
 
 from snakemake.exceptions import WorkflowError
 
@@ -34,6 +35,10 @@ def read_jobs():
 JOBS = read_jobs()
 WORK = JOBS.config.work
 
+if workflow.is_main_process:  # every job reads these rules again
+    for line in JOBS.warnings():
+        print(f"bigseg: {line}", file=sys.stderr)
+
 
 wildcard_constraints:
     sample="|".join(JOBS.plans),
@@ -57,7 +62,7 @@ def time_of(wildcards):
 
 
 def named(step, wildcards):
-    """The step's name with the level of a pyramid filled in."""
+    """The step's name with its level (of the partition or the pyramid) filled in."""
     return step.format(**{key: wildcards[key] for key in ("kind", "level") if key in wildcards.keys()})
 
 

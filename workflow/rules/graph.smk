@@ -19,3 +19,29 @@ rule graph:
         where=where,
     shell:
         RUN_BATCH
+
+
+rule graph_evidence:
+    input:
+        nuclei=files("nuclei"),
+        semantic=files("semantic"),
+        affinities=files("affinities"),
+        markers=upstream("graph.evidence"),
+    output:
+        marker=f"{WORK}/{{sample}}/status/graph/{{time}}/evidence-{{blocks}}.json",
+    log:
+        f"{WORK}/{{sample}}/logs/graph/{{time}}/evidence-{{blocks}}.log",
+    benchmark:
+        f"{WORK}/{{sample}}/benchmarks/graph/{{time}}/evidence-{{blocks}}.tsv"
+    conda:
+        "../../envs/bigseg.yaml"
+    threads: JOBS.config.execution.threads
+    resources:
+        mem_mb=memory("graph.evidence"),
+        runtime=runtime("graph.evidence"),
+    params:
+        step="graph.evidence",
+        parameters=parameters("graph.evidence"),
+        where=where,
+    shell:
+        RUN_BATCH

@@ -1,3 +1,26 @@
+rule segment_contacts:
+    input:
+        markers=upstream("segment.contacts"),
+    output:
+        marker=f"{WORK}/{{sample}}/status/segment/{{time}}/contacts-{{blocks}}.json",
+    log:
+        f"{WORK}/{{sample}}/logs/segment/{{time}}/contacts-{{blocks}}.log",
+    benchmark:
+        f"{WORK}/{{sample}}/benchmarks/segment/{{time}}/contacts-{{blocks}}.tsv"
+    conda:
+        "../../envs/bigseg.yaml"
+    threads: JOBS.config.execution.threads
+    resources:
+        mem_mb=memory("segment.contacts"),
+        runtime=runtime("segment.contacts"),
+    params:
+        step="segment.contacts",
+        parameters=parameters("segment.contacts"),
+        where=where,
+    shell:
+        RUN_BATCH
+
+
 rule segment_objects:
     input:
         markers=upstream("segment.objects"),

@@ -12,7 +12,9 @@ from bigseg.cli.evaluate import evaluate
 from bigseg.cli.export import export
 from bigseg.cli.init import init
 from bigseg.cli.run import run
+from bigseg.cli.seams import seams
 from bigseg.cli.status import status
+from bigseg.cli.sweep import sweep
 from bigseg.cli.train import train
 from bigseg.errors import UserError
 
@@ -29,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _command in (init, status, evaluate, export, train, run):
+for _command in (init, status, evaluate, seams, sweep, export, train, run):
     app.command()(_command)
 
 

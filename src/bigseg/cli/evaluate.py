@@ -63,7 +63,7 @@ def evaluate(
     """
     import json
 
-    from bigseg.scoring import score_sources
+    from bigseg.labels.scores import score_sources
     from bigseg.volumes.source import open_source
 
     with (
@@ -79,18 +79,26 @@ def evaluate(
         typer.echo(f"{name:<20}{number:>10}  {_MEANINGS[name]}")
 
 
-def label_input(role: Literal["result", "truth"], text: str, key: str | None = None, axes: str | None = None) -> Input:
-    """What the user means by RESULT or TRUTH.
+def label_input(
+    role: Literal["result", "truth", "labels"],
+    text: str,
+    key: str | None = None,
+    axes: str | None = None,
+    *,
+    command: str = "evaluate",
+) -> Input:
+    """What the user means by RESULT, TRUTH or LABELS.
 
     Args:
-        role: which of the two, for messages.
+        role: which of these, for messages; the options of LABELS have no prefix.
         text: a path, or ``PATH:KEY`` where the path exists and the whole is not itself a path.
         key: dataset in the container.
         axes: axes in the file, for example ``tzyx``.
+        command: whose help tells more.
 
     Returns:
-        The volume to open. Without a key it is, in a container that also holds the image, the labels:
-        ``labels/segmentation`` or the only label image of an OME-Zarr, ``label`` of an HDF5 file or a Zarr group.
+        The volume to open. Without a key it is, in a container that also holds the image, the labels
+        (:func:`bigseg.volumes.label_files.default_key`).
 
     Raises:
         UserError: the key is given twice, an OME-Zarr holds several label images and none is ``segmentation``, or the
@@ -99,8 +107,9 @@ def label_input(role: Literal["result", "truth"], text: str, key: str | None = N
     from pydantic import ValidationError
 
     from bigseg.config.samples import Input
+    from bigseg.volumes.label_files import default_key
 
-    option = f"--{role}-key"
+    option = "--key" if role == "labels" else f"--{role}-key"
     path, colon, tail = text.rpartition(":")
     if not (colon and tail and not Path(text).exists() and Path(path).exists()):
         path = text
@@ -109,29 +118,9 @@ def label_input(role: Literal["result", "truth"], text: str, key: str | None = N
     else:
         key = tail
     if key is None:
-        key = _default_key(Path(path), option)
+        key = default_key(Path(path), option)
     try:
         return Input(path=path, key=key, axes=axes)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"{first['loc'][0]} of the {role}: {first['msg']}", "see `bigseg evaluate --help`") from error
-
-
-def _default_key(path: Path, option: str) -> str | None:
-    """The labels in a container, lest the image beside them, of integers too, be scored without a word."""
-    if path.is_file():
-        import h5py
-
-        if not h5py.is_hdf5(path):
-            return None
-        with h5py.File(path, "r") as file:
-            return "label" if "label" in file else None
-    if (path / "label").is_dir():
-        return "label"
-    labels = path / "labels"
-    names = sorted(entry.name for entry in labels.iterdir() if entry.is_dir()) if labels.is_dir() else []
-    if "segmentation" in names:
-        return "labels/segmentation"
-    if len(names) > 1:
-        raise UserError(f"{path} holds the label images {', '.join(names)}", f"choose one: {option} labels/{names[0]}")
-    return f"labels/{names[0]}" if names else None
+        raise UserError(f"{first['loc'][0]} of the {role}: {first['msg']}", f"see `bigseg {command} --help`") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,8 @@ def status(
     from bigseg.planning.workflow import Workflow
 
     jobs = Workflow(read_settings(config), str(config))
+    for line in jobs.warnings():
+        sys.stderr.write(f"bigseg: {line}\n")
     table: dict[str, dict[str, dict[str, list[int]]]] = {}
     for step, sample, time, batch in jobs.jobs():
         stage = step.split(".")[0]

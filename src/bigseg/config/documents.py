@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bigseg.config.models import Config
-from bigseg.config.samples import Input, Sample
+from bigseg.config.samples import Affinities, Input, Sample
 from bigseg.config.training import Training, TrainingVolume
 
 _WIDTH = 110
@@ -33,10 +33,13 @@ def default_yaml(samples: dict[str, dict[str, Any]], **changed: Any) -> str:
             for key, inner in Sample.model_fields.items():
                 if not inner.is_required():
                     lines += _comment(f"{key}: {_description(inner)}", 4)
-            lines += _comment("Keys of input, truth and mask besides path:", 2)
+            lines += _comment("Keys of input, truth, mask, nuclei, semantic and affinities besides path:", 2)
             for key, inner in Input.model_fields.items():
                 if not inner.is_required():
                     lines += _comment(f"{key}: {_description(inner)}", 4)
+            lines += _comment("More keys of affinities:", 2)
+            for key, inner in _own_fields(Affinities).items():
+                lines += _comment(f"{key}: {_description(inner)}", 4)
         elif (model := _model(field)) is not None:
             lines += _section(name, model, changed.get(name, {}))
         else:
@@ -95,12 +98,14 @@ def reference() -> str:
         _table(Config, skip_models=True),
         "## `samples.<name>`",
         _table(Sample),
-        "## `input`, `truth` and `mask` of a sample",
+        "## `input`, `truth`, `mask`, `nuclei`, `semantic` and `affinities` of a sample",
         _table(Input),
+        "## More keys of `affinities`",
+        _table_of(_own_fields(Affinities)),
     ]
     for name, field in Config.model_fields.items():
         if (model := _model(field)) is not None:
-            parts += [f"## `{name}`", _description(field), _table(model) if model.model_fields else "No keys yet."]
+            parts += _reference_section(name, field, model)
     return "\n\n".join(parts) + "\n"
 
 
@@ -110,15 +115,37 @@ def _section(name: str, model: type[BaseModel], changed: dict[str, Any]) -> list
     lines = [f"{name}:"]
     for key, field in model.model_fields.items():
         lines += _comment(_description(field), 2)
-        lines.append(f"  {key}: {_value(changed.get(key, field.default))}")
+        inner = _model(field)
+        if inner is not None:
+            lines += _indent(_section(key, inner, changed.get(key, {})), 2)
+        else:
+            lines.append(f"  {key}: {_value(changed.get(key, field.default))}")
     return lines
 
 
+def _reference_section(name: str, field: FieldInfo, model: type[BaseModel]) -> list[str]:
+    """Heading, meaning and keys of a section, and of the sections inside it."""
+    parts = [f"## `{name}`", _description(field)]
+    parts.append(_table(model, skip_models=True) if model.model_fields else "No keys yet.")
+    for key, inner in model.model_fields.items():
+        if (nested := _model(inner)) is not None:
+            parts += _reference_section(f"{name}.{key}", inner, nested)
+    return parts
+
+
+def _own_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields that a kind of input has and others have not."""
+    return {name: field for name, field in model.model_fields.items() if name not in Input.model_fields}
+
+
 def _table(model: type[BaseModel], *, skip_models: bool = False) -> str:
+    fields = model.model_fields.items()
+    return _table_of({name: field for name, field in fields if not (skip_models and _model(field) is not None)})
+
+
+def _table_of(fields: dict[str, FieldInfo]) -> str:
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
-    for name, field in model.model_fields.items():
-        if skip_models and _model(field) is not None:
-            continue
+    for name, field in fields.items():
         default = "required" if field.is_required() else f"`{_value(field.default)}`"
         rows.append(f"| `{name}` | {_type(field.annotation)} | {default} | {_description(field)} |")
     return "\n".join(rows)

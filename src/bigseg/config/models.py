@@ -19,6 +19,7 @@ from bigseg.config.stages import (
     Predict,
     Pyramid,
     Report,
+    Seams,
     Segment,
     Supervoxels,
 )
@@ -81,6 +82,7 @@ class Config(Settings):
     pyramid: Pyramid = Field(default=Pyramid(), description=str(Pyramid.__doc__))
     measure: Measure = Field(default=Measure(), description=str(Measure.__doc__))
     evaluate: Evaluate = Field(default=Evaluate(), description=str(Evaluate.__doc__))
+    seams: Seams = Field(default=Seams(), description=str(Seams.__doc__))
     report: Report = Field(default=Report(), description=str(Report.__doc__))
     execution: Execution = Field(default=Execution(), description=str(Execution.__doc__))
 

@@ -46,6 +46,29 @@ class Input(Settings):
         return axes
 
 
+Offset = Annotated[list[int], Field(min_length=3, max_length=3)]
+"""(z, y, x) in voxels."""
+
+
+class Affinities(Input):
+    """Affinities: for each channel, how sure it is that a voxel and the one an offset further are of one object."""
+
+    offsets: Annotated[list[Offset], Field(min_length=1)] = Field(
+        description="Offset (z, y, x) in voxels of each channel, e.g. `[[0, -8, 0], [0, 0, -8]]`: the value at a voxel "
+        "is about that voxel and the one 8 before it along y or x. Not longer than a block."
+    )
+    invert: bool = Field(
+        default=False, description="True where 1 (255 in uint8) says that two voxels are of different objects."
+    )
+
+    @field_validator("offsets")
+    @classmethod
+    def _offsets(cls, offsets: list[list[int]]) -> list[list[int]]:
+        if [0, 0, 0] in offsets:
+            raise ValueError("an offset of [0, 0, 0] links a voxel to itself")
+        return offsets
+
+
 class Sample(Settings):
     """One data set; all samples are processed in one run."""
 
@@ -55,6 +78,21 @@ class Sample(Settings):
     )
     mask: Input | None = Field(
         default=None, description="A volume of the same shape; supervoxels are made only where it is not 0."
+    )
+    nuclei: Input | None = Field(
+        default=None,
+        description="An instance map of the same shape with one object per cell, 0 is none. Used with "
+        "`partition.method: lifted_multicut` only.",
+    )
+    semantic: Input | None = Field(
+        default=None,
+        description="A map of classes of the same shape, 0 is unknown. Used with `partition.method: lifted_multicut` "
+        "only.",
+    )
+    affinities: Affinities | None = Field(
+        default=None,
+        description="Affinities of the same shape, a channel for each offset, uint8 (0 … 255) or fractions (0 … 1). "
+        "Used with `partition.method: lifted_multicut` or `mutex_watershed` only.",
     )
     times: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = Field(
         default=None, description="Time points to process, counted from 0. All if left out."
@@ -66,6 +104,18 @@ class Sample(Settings):
         if times is not None and sorted(set(times)) != times:
             raise ValueError("allowed are distinct time points in ascending order")
         return times
+
+
+MAPS_USED: dict[str, tuple[str, ...]] = {
+    "lifted_multicut": ("nuclei", "semantic", "affinities"),
+    "mutex_watershed": ("affinities",),
+}
+"""The maps of a sample from which a method of the partition makes lifted edges; other methods use none."""
+
+
+def evidence_roles(sample: Sample, method: str) -> list[str]:
+    """The maps of a sample that a method of the partition uses; they need not be given."""
+    return [role for role in MAPS_USED.get(method, ()) if getattr(sample, role) is not None]
 
 
 def owner(sample: Sample) -> dict[str, str | None]:

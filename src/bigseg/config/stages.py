@@ -10,6 +10,7 @@ from bigseg.config.model import Probability, Settings, Shape
 
 Percentile = Annotated[float, Field(ge=0, le=100)]
 Sigma = Annotated[float, Field(ge=0, le=100)]
+Weight = Annotated[float, Field(ge=0, le=1000)]
 
 
 class Ingest(Settings):
@@ -152,24 +153,77 @@ class Graph(Settings):
     """Build the region adjacency graph of the supervoxels with statistics of the boundary map on each edge."""
 
 
+class Lifted(Settings):
+    """Lifted edges: what nuclei, a semantic map or affinities say of supervoxels that need not touch.
+
+    Used by `lifted_multicut`; by `mutex_watershed` only the affinities that repel.
+    """
+
+    distance: Annotated[int, Field(ge=1, le=8)] = Field(
+        default=4,
+        description="Nuclei and classes link supervoxels that a path of at most this many contacts joins, inside a "
+        "block and the blocks around it.",
+    )
+    minimum_overlap: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.2,
+        description="A supervoxel belongs to a nucleus that covers at least this share of it, or of which it holds at "
+        "least this share (within a block); and to a class that covers at least this share of it.",
+    )
+    nuclei_repulsion: Weight = Field(
+        default=8.0,
+        description="Weight of two different nuclei: larger values cut through weaker walls, or none. Weights are log "
+        "odds; see docs/methods.md.",
+    )
+    nuclei_attraction: Weight = Field(
+        default=4.0,
+        description="Weight of one and the same nucleus: larger values join across stronger walls. Set it lower where "
+        "the map may have joined nuclei of neighbouring cells.",
+    )
+    semantic_repulsion: Weight = Field(default=0.5, description="Weight of two different classes.")
+    affinities_weight: Weight = Field(
+        default=1.0, description="Weight of affinities relative to contacts of the same area, in `lifted_multicut`."
+    )
+
+
 class Partition(Settings):
     """Join supervoxels into objects."""
 
-    method: Literal["gasp", "multicut", "mutex_watershed"] = Field(
+    method: Literal["gasp", "multicut", "lifted_multicut", "mutex_watershed"] = Field(
         default="gasp",
-        description="`gasp` (agglomeration; Bailoni et al. 2022), `multicut` (greedy additive, then Kernighan-Lin), "
-        "or `mutex_watershed` (Wolf et al. 2019).",
+        description="`gasp` (agglomeration; Bailoni et al. 2022), `multicut` (Andres et al. 2012; in blocks "
+        "Pape et al. 2017), `lifted_multicut` (with `nuclei`, `semantic` or `affinities` of the sample; Pape et al. "
+        "2019), or `mutex_watershed` (Wolf et al. 2019).",
     )
     linkage: Literal["mean", "max", "min", "sum", "abs_max"] = Field(
-        default="mean", description="How `gasp` combines the edges of two merged clusters; `mean` is average linkage."
+        default="mean",
+        description="How `gasp` combines the edges of two merged clusters; `mean` is average linkage. All but `sum` "
+        "are solved in blocks with the result of one solve of the whole.",
     )
     beta: Probability = Field(
         default=0.5, description="Bias: larger values give more and smaller objects, smaller ones fewer and larger."
     )
     size_weight: Annotated[float, Field(ge=0, le=2)] = Field(
         default=1.0,
-        description="`multicut`: costs are multiplied by (contact area in voxel faces)^size_weight; 0 is none.",
+        description="`multicut` and `lifted_multicut`: costs are multiplied by (contact area in voxel "
+        "faces)^size_weight; 0 is none.",
     )
+    levels: Annotated[int, Field(ge=0, le=20)] | Literal["auto"] = Field(
+        default="auto",
+        description="Levels of superblocks (blocks, 2 × 2 × 2 of them, …) that are solved one after the other before "
+        "the rest is solved in one job; 0 solves all in one job. `auto`: 0 up to 512³ voxels, else as many as leave at "
+        "most 8 superblocks to the last job.",
+    )
+
+    lifted: Lifted = Field(default=Lifted(), description=" ".join(str(Lifted.__doc__).split()))
+
+    @model_validator(mode="after")
+    def _solvable(self) -> Self:
+        if self.method == "gasp" and self.linkage == "sum" and self.levels not in ("auto", 0):
+            raise ValueError(
+                f"levels: {self.levels} cannot be used with linkage sum, whose result would depend on the blocks; "
+                "set levels to 0, or linkage to mean, max, min or abs_max"
+            )
+        return self
 
 
 class Segment(Settings):
@@ -198,6 +252,19 @@ class Evaluate(Settings):
 
     ignore_zero: bool = Field(
         default=True, description="Leave out voxels whose truth label is 0 from VOI and the adapted Rand error."
+    )
+
+
+class Seams(Settings):
+    """Look for block faces in the labels: surface on them, objects cut by them, errors near them."""
+
+    distance: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=8, description="Voxels from a block face within which planes and voxels are near it."
+    )
+    minimum_cut: Annotated[int, Field(ge=1)] = Field(
+        default=8,
+        description="Two objects whose contact lies on block faces are counted as one object cut where that contact is "
+        "at least a square with an edge of this many voxels (in an image of a single plane, a line).",
     )
 
 

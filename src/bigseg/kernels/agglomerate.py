@@ -5,7 +5,7 @@ of neighbouring clusters as long as one attracts. Here the same partition comes 
 are each other's strongest neighbour, so blocks can be solved by themselves and their results joined.
 
 **Weights and order.** Each pair of neighbouring clusters has a weight made of the edges between them by the linkage:
-their mean, largest or smallest, or the one of largest magnitude (the mutex watershed: :mod:`bigseg.kernels.mutex`).
+their mean, largest or smallest, or the one of largest magnitude (the mutex watershed, below).
 Pairs with weight > 0 attract; only these are compared. The stronger pair has the larger weight; of equal weights, the
 pair whose *later* name is later, then the one whose earlier name is later. A cluster is named by its smallest node. So
 among the neighbours of one cluster, equal weights prefer the neighbour with the later name. This is a strict total
@@ -46,6 +46,26 @@ ever attract, it and its edges can be left out of what is solved later.
 With ``max`` the partition is the components of the attracting edges. On weights of which no two are equal, rounding of
 means aside, the partition is that of ``bioimage_cpp.graph.agglomeration.GaspClusterPolicy`` with the same linkage; on
 equal weights that one takes some pair first and the partitions differ as two runs on permuted nodes would.
+
+**Mutex watershed** (Wolf et al. 2019, algorithm 1). The sequential algorithm takes edges in descending order of
+magnitude; an attractive edge joins the clusters of its ends unless a mutex stands between them, a repulsive edge puts
+one there. A mutex is never written down here: that the strongest of all edges between two clusters is repulsive says
+the same. *Theorem 3.* The partition is that of greedy agglomeration with the linkage ``abs_max``, in which the weight
+between two clusters is that of the strongest edge between them (Bailoni et al. 2022, section 3). *Proof.* Take the
+clusters A and B at the two ends of an attractive edge e when its turn comes. If a stronger edge between A and B is
+repulsive, it has put a mutex: its ends were in different clusters then as they are now. If the strongest one is
+attractive, there was no mutex when its turn came, between clusters that were parts of A and B, so it has joined them,
+unless it is e itself. So e joins exactly if it is the strongest edge between A and B; and no pair attracts more
+strongly, as its strongest edge would have joined it earlier by the same argument. ∎ So blocks contract pairs that are
+each other's strongest *attracting* neighbour, repulsive pairs need not be compared, and parallel and long-range edges
+are edges like others. Of equal magnitudes, all repulsive edges come before all attractive ones, and among the
+attractive ones that could join, the one between the clusters with the later names. Any order of equal edges is a run of
+the sequential algorithm; this one does not depend on blocks.
+
+*What a repulsive edge decides.* If the strongest edge of a cluster A, of all its edges, is a repulsive one to B, then A
+and B end in different clusters. *Proof.* To join them, an attractive pair stronger than that edge would have to merge,
+and A, whose edges are all weaker, would have to have merged before. But the weights of greedy merges never increase. ∎
+So the mutex is certain at once; the edge must still be carried, as the evidence for it.
 
 **Exact sums.** For ``mean``, ``weight_sum`` and ``count`` must be multiples of one power of two whose sums stay below
 2^53 times it: then float64 adds them without rounding, and the weight of a pair does not depend on the order of
@@ -132,7 +152,7 @@ def contract_linkage(
         pairs: (m, 2) integer edges in any order; parallel edges combine by the linkage.
         weights: (m,) float64; positive attracts.
         owned: as for :func:`contract_average`.
-        linkage: max, min or abs_max (of equal magnitudes, the repulsive one).
+        linkage: max, min or abs_max (of equal magnitudes, the repulsive one), which is the mutex watershed.
         threads: as for :func:`contract_average`.
 
     Returns:

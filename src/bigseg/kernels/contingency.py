@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bigseg.kernels.clusters import look_up
+
 Ids = npt.NDArray[np.uint64]
 
 _SMALLEST_BUFFER = 1 << 16
@@ -97,6 +99,22 @@ def merge(parts: Iterable[Contingency]) -> Contingency:
             total = _sum([total, *waiting])
             waiting, rows = [], 0
     return _sum([total, *waiting])
+
+
+def relabel(table: Contingency, ids: Ids, names: Ids) -> Contingency:
+    """The table after the labels of the result became parts of others; 0 stays 0.
+
+    Args:
+        table: voxels shared by each pair.
+        ids: (n,) uint64 all labels of the result but 0, ascending.
+        names: (n,) uint64 what each became part of.
+
+    Raises:
+        KeyError: a label is not among ``ids``.
+    """
+    result, inside = table.result.copy(), table.result != 0
+    result[inside] = look_up(result[inside], ids, names)
+    return _add_up(result, table.truth, table.count)
 
 
 def _sum(tables: list[Contingency]) -> Contingency:

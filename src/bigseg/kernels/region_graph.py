@@ -1,4 +1,4 @@
-"""The region adjacency graph of supervoxels, block by block and merged."""
+"""The region adjacency graph of supervoxels, block by block."""
 
 from __future__ import annotations
 
@@ -48,6 +48,10 @@ class EdgeTable:
         """
         return np.asarray(self.outside / (255 * self.count))
 
+    def take(self, rows: np.ndarray) -> EdgeTable:
+        """The edges of a mask."""
+        return EdgeTable(*(column[rows] for column in self.columns().values()))
+
     def columns(self) -> dict[str, np.ndarray]:
         """The columns by name."""
         return {column.name: getattr(self, column.name) for column in fields(self)}
@@ -81,59 +85,6 @@ def block_edges(
     u, v, inside = contacts_inside(labels, boundary, continues, inner_shape)
     table.outside[_rows(table, u, v)] -= inside
     return table
-
-
-def merge_edges(parts: list[EdgeTable]) -> EdgeTable:
-    """Add up tables; statistics of a pair that is in several of them are combined (Chan et al. 1979).
-
-    Returns:
-        The edges, ascending by (u, v), each pair once.
-    """
-    parts = [part for part in parts if len(part)]
-    if not parts:
-        return empty_edges()
-    u, v, count, mean, m2, low, high, outside = (
-        np.concatenate(columns) for columns in zip(*(part.columns().values() for part in parts), strict=True)
-    )
-    order = np.lexsort((v, u))
-    u, v, count, mean, m2, low, high, outside = (
-        column[order] for column in (u, v, count, mean, m2, low, high, outside)
-    )
-    first = np.flatnonzero(np.r_[True, (u[1:] != u[:-1]) | (v[1:] != v[:-1])])
-    total = np.add.reduceat(count, first)
-    average = np.add.reduceat(count * mean, first) / total
-    group = np.repeat(np.arange(len(first)), np.diff(np.r_[first, len(u)]))
-    spread = np.add.reduceat(m2 + count * (mean - average[group]) ** 2, first)
-    return EdgeTable(
-        u[first],
-        v[first],
-        total,
-        average,
-        spread,
-        np.minimum.reduceat(low, first),
-        np.maximum.reduceat(high, first),
-        np.add.reduceat(outside, first),
-    )
-
-
-def contract(edges: EdgeTable, to: np.ndarray, ids: np.ndarray) -> EdgeTable:
-    """The edges between clusters when node ``ids[i]`` becomes part of cluster ``to[i]``; edges inside a cluster vanish.
-
-    Args:
-        edges: edges between nodes.
-        to: (n,) uint64 cluster of each node.
-        ids: (n,) uint64 ids of the nodes, ascending.
-    """
-    a, b = to[np.searchsorted(ids, edges.u)], to[np.searchsorted(ids, edges.v)]
-    kept = a != b
-    columns = (column[kept] for name, column in edges.columns().items() if name not in ("u", "v"))
-    return merge_edges([EdgeTable(np.minimum(a, b)[kept], np.maximum(a, b)[kept], *columns)])
-
-
-def empty_edges() -> EdgeTable:
-    """A table without edges."""
-    ids, numbers = np.zeros(0, np.uint64), np.zeros(0, np.float64)
-    return EdgeTable(ids, ids, *(numbers,) * 6)
 
 
 def _table(edges: np.ndarray, stats: np.ndarray) -> EdgeTable:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bigseg.kernels.pairs import distinct_pairs
+
 Ids = NDArray[np.uint64]
 
 
@@ -36,13 +38,17 @@ class SignedEdges:
         """Number of edges."""
         return len(self.u)
 
-    def take(self, rows: NDArray[np.bool_]) -> SignedEdges:
-        """The edges of a mask."""
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> SignedEdges:
+        """The edges of a mask, or of some rows."""
         return SignedEdges(self.u[rows], self.v[rows], self.value[rows], self.count[rows])
 
     def turned(self) -> SignedEdges:
         """The same edges with their ends exchanged."""
         return SignedEdges(self.v, self.u, self.value, self.count)
+
+    def pairs(self, names: Ids) -> NDArray[np.uint64]:
+        """(m, 2) the ends as places in ``names``, which are ascending and hold both ends of every edge."""
+        return np.stack([np.searchsorted(names, self.u), np.searchsorted(names, self.v)], axis=1).astype(np.uint64)
 
     def columns(self) -> dict[str, np.ndarray]:
         """The columns by name."""
@@ -68,17 +74,13 @@ def contract_edges(edges: SignedEdges, nodes: Ids, clusters: Ids, linkage: str) 
         edges: edges between nodes.
         nodes: (n,) uint64 ascending.
         clusters: (n,) uint64 cluster of each node.
-        linkage: how the edges between two clusters combine: values add up for mean and sum, counts always.
+        linkage: how the edges between two clusters combine: values add up for mean, sum and multicut, counts always.
     """
     a, b = clusters[np.searchsorted(nodes, edges.u)], clusters[np.searchsorted(nodes, edges.v)]
     kept = a != b
-    u, v = np.minimum(a, b)[kept], np.maximum(a, b)[kept]
-    order = np.lexsort((v, u))
-    u, v, value, count = u[order], v[order], edges.value[kept][order], edges.count[kept][order]
-    first = np.flatnonzero(np.r_[True, (u[1:] != u[:-1]) | (v[1:] != v[:-1])][: len(u)])
-    if not len(first):
-        return SignedEdges(u, v, value, count)
-    return SignedEdges(u[first], v[first], _combine(value, first, linkage), np.add.reduceat(count, first))
+    found = distinct_pairs(np.minimum(a, b)[kept], np.maximum(a, b)[kept])
+    value = _combine(edges.value[kept][found.order], found.first, linkage)
+    return SignedEdges(found.u, found.v, value, found.add_up(edges.count[kept]))
 
 
 def follow(names: Ids, nodes: Ids, clusters: Ids) -> Ids:
@@ -98,7 +100,7 @@ def among(names: Ids, ascending: Ids) -> NDArray[np.bool_]:
 
 def _combine(value: NDArray[np.float64], first: NDArray[np.int64], linkage: str) -> NDArray[np.float64]:
     """Combine each run of values; ``abs_max`` takes the repulsive one of equal magnitudes."""
-    if linkage in ("mean", "sum"):
+    if linkage in ("mean", "sum", "multicut"):
         return np.add.reduceat(value, first)
     high, low = np.maximum.reduceat(value, first), np.minimum.reduceat(value, first)
     match linkage:

@@ -1,6 +1,6 @@
-"""In-core solvers for what cannot be solved piece by piece: dense node ids and weights in, cluster of each node out.
+"""In-core solver for what cannot be solved piece by piece: dense node ids and weights in, cluster of each node out.
 
-What can be is in :mod:`bigseg.kernels.agglomerate` and :mod:`bigseg.kernels.mutex`.
+What can be is in :mod:`bigseg.kernels.agglomerate`.
 """
 
 from __future__ import annotations
@@ -23,24 +23,5 @@ def gasp(number_of_nodes: int, pairs: np.ndarray, weights: np.ndarray, sizes: np
         (n,) uint64 cluster of each node.
     """
     policy = bic.graph.agglomeration.GaspClusterPolicy(num_clusters_stop=1, linkage=linkage)
-    return np.asarray(policy.optimize(_graph(number_of_nodes, pairs), weights, edge_sizes=sizes))
-
-
-def multicut(number_of_nodes: int, pairs: np.ndarray, costs: np.ndarray) -> np.ndarray:
-    """Multicut by greedy additive edge contraction, improved by Kernighan-Lin moves (Keuper et al. 2015).
-
-    Args:
-        number_of_nodes: nodes are 0 … n - 1.
-        pairs: (m, 2) uint64 edges, smaller node first, ascending, each once.
-        costs: (m,) float64; cutting an edge costs this much, so positive costs join.
-
-    Returns:
-        (n,) uint64 cluster of each node.
-    """
-    objective = bic.graph.multicut.MulticutObjective(_graph(number_of_nodes, pairs), costs)
-    bic.graph.multicut.GreedyAdditiveMulticut().optimize(objective)
-    return np.asarray(bic.graph.multicut.KernighanLinMulticut().optimize(objective))
-
-
-def _graph(number_of_nodes: int, pairs: np.ndarray) -> bic.graph.UndirectedGraph:
-    return bic.graph.UndirectedGraph.from_unique_edges(number_of_nodes, np.ascontiguousarray(pairs))
+    graph = bic.graph.UndirectedGraph.from_unique_edges(number_of_nodes, np.ascontiguousarray(pairs))
+    return np.asarray(policy.optimize(graph, weights, edge_sizes=sizes))

@@ -6,23 +6,24 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bigseg.config.samples import Input, Sample
+from bigseg.config.samples import Affinities, Input, Sample
 from bigseg.errors import UserError
 from bigseg.resume.files import write_json
 from bigseg.volumes.header import VolumeHeader
 from bigseg.volumes.signature import source_signature
 
-ROLES = ("input", "truth", "mask")
+ROLES = ("input", "truth", "mask", "nuclei", "semantic", "affinities")
+_LABELS = ("truth", "nuclei", "semantic")
 
 
 def sample_headers(name: str, sample: Sample, cache: Path) -> dict[str, VolumeHeader]:
-    """Headers of the volumes of a sample by role (``input``, ``truth``, ``mask``).
+    """Headers of the volumes of a sample by role (``input``, ``truth``, ``mask``, …).
 
     They are read from ``cache`` where the files are as they were, else from the files; the cache is rewritten only if
     it changes.
 
     Raises:
-        UserError: a file is missing or unreadable, or truth or mask have another shape than the image.
+        UserError: a file is missing or unreadable, or another volume does not fit the image or its role.
     """
     known = _read_cache(cache)
     headers: dict[str, VolumeHeader] = {}
@@ -61,26 +62,49 @@ def _read_cache(cache: Path) -> dict[str, Any]:
 
 def _check_shapes(name: str, sample: Sample, headers: dict[str, VolumeHeader]) -> None:
     image = headers["input"]
-    for role in ("truth", "mask"):
+    for role in ROLES[1:]:
         if role not in headers:
             continue
-        other = headers[role]
+        other, path = headers[role], getattr(sample, role).path
         if (other.number_of_times, *other.volume_shape) != (image.number_of_times, *image.volume_shape):
             raise UserError(
-                f"samples.{name}.{role}: {getattr(sample, role).path} has shape {_zyx(other)} (t, z, y, x), "
+                f"samples.{name}.{role}: {path} has shape {_zyx(other)} (t, z, y, x), "
                 f"the image {sample.input.path} has {_zyx(image)}",
-                f"give a {role} of the image's shape, or correct `axes` or `key`",
+                f"give {_article(role)} of the image's shape, or correct `axes` or `key`",
             )
-        if role == "truth" and not other.dtype.startswith(("bool", "int", "uint")):
+        if role in _LABELS and not other.dtype.startswith(("bool", "int", "uint")):
             raise UserError(
-                f"samples.{name}.truth: {getattr(sample, role).path} is of type {other.dtype}, labels are integers",
+                f"samples.{name}.{role}: {path} is of type {other.dtype}, labels are integers",
                 "correct `key`, or convert the labels",
             )
-        if other.number_of_channels != 1:
+        if role != "affinities" and other.number_of_channels != 1:
             raise UserError(
-                f"samples.{name}.{role}: {getattr(sample, role).path} has {other.number_of_channels} channels",
-                f"give a {role} with one channel, or correct `axes`",
+                f"samples.{name}.{role}: {path} has {other.number_of_channels} channels",
+                f"give {_article(role)} with one channel, or correct `axes`",
             )
+    if sample.affinities is not None:
+        _check_affinities(name, sample.affinities, headers["affinities"])
+
+
+def _check_affinities(name: str, spec: Affinities, header: VolumeHeader) -> None:
+    if header.dtype != "uint8" and not header.dtype.startswith("float"):
+        raise UserError(
+            f"samples.{name}.affinities: {spec.path} is of type {header.dtype}; affinities are uint8 (0 … 255) or "
+            "fractions (0 … 1)",
+            "correct `key`, or convert the affinities",
+        )
+    if header.number_of_channels != len(spec.offsets):
+        raise UserError(
+            f"samples.{name}.affinities.offsets: {len(spec.offsets)} are given, "
+            f"{spec.path} has {header.number_of_channels} channels",
+            "give one offset (z, y, x) for each channel, or correct `axes`, e.g. `axes: czyx`",
+        )
+
+
+def _article(role: str) -> str:
+    """How messages speak of a volume of a role."""
+    names = {"nuclei": "a map of nuclei", "semantic": "a semantic map", "affinities": "affinities"}
+    return names.get(role, f"a {role}")
 
 
 def _zyx(header: VolumeHeader) -> list[int]:

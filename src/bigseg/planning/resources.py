@@ -8,6 +8,8 @@ from bigseg.geometry.box import triple
 from bigseg.networks.tiling import patch_shape
 from bigseg.planning.headers import ROLES
 from bigseg.planning.sample import SamplePlan
+from bigseg.stages.partition.levels import PartitionLevel
+from bigseg.stages.partition.settings import MULTICUTS
 from bigseg.stages.predict_network import read_tiling
 from bigseg.stages.step import Step
 
@@ -19,26 +21,37 @@ _BYTES_PER_VOXEL = {
     "predict": 30,
     "supervoxels": 36,
     "graph": 48,
+    "partition.lifted": 48,
+    "partition.energy": 24,
     "segment": 48,
     "pyramid": 120,
     "measure": 56,
     "evaluate": 64,
+    "seams": 56,
 }
 """Peak bytes per voxel of a block with its halo, measured by ``make bench-memory`` and rounded up. A block of the
-pyramid is made from up to eight blocks of the level before."""
+pyramid is made from up to eight blocks of the level before; lifted edges are found in the tables of 27 blocks."""
 
 _READER_MB = 350
 """Decoded pieces of a user's file (TIFF, HDF5) that are kept in memory."""
 
-_WHOLE_MB = {"ingest.statistics": 100, "pyramid.metadata": 50, "report.page": 400}
+_WHOLE_MB = {"ingest.statistics": 100, "partition.quality": 500, "pyramid.metadata": 50, "report.page": 400}
 """Steps of a single piece whose memory does not depend on the volume."""
 
 _VOXELS_PER_SUPERVOXEL = 500
-_BYTES_PER_SUPERVOXEL = 4000
 _VOXELS_PER_OBJECT = 2000
 _BYTES_PER_OBJECT = 1000
 """Supposed for steps that hold the whole graph, or all objects; the partition of a noisy image may need more, and gets
 it with the second attempt."""
+
+_BYTES_PER_OBJECT_IN_CONTACT = 2000
+"""Where every contact of an object is held, of one time point after the other; measured, with two parts being added."""
+
+_BYTES_PER_SUPERVOXEL = {True: 5000, False: 1200}
+"""Of a solve with all its edges, of a multicut or not: measured by ``make bench-partition`` (3.6 and 0.7 kB)."""
+
+_LEFT = 0.5
+"""Share of the nodes of a level that it leaves to the one above; measured by ``make bench-partition``."""
 
 _VOXELS_PER_MINUTE = 30_000_000
 """Half of what the slowest stage does on one slow core."""
@@ -53,22 +66,38 @@ _NETWORK_VOXELS_PER_MINUTE = 1_500_000
 def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
     """Memory in MB for a job of a step; doubled with every attempt after a failure."""
     voxels = prod(plan.grid.shape)
-    if step.in_batches:
+    if isinstance(step, PartitionLevel):
+        need = _superblock_mb(plan, step) * threads
+    elif step.in_batches:
         halo = step.parameters.get("halo", (0, 0, 0))
         outer = prod(min(n, b + 2 * h) for n, b, h in zip(plan.grid.shape, plan.grid.block_shape, halo, strict=True))
         if step.parameters.get("method") == "network":
             need = _network_mb(plan, step, outer)
         else:
-            need = _BYTES_PER_VOXEL[step.stage] * outer * threads // 1_000_000
-        if step.opens and any(step.parameters.get(role) for role in ROLES):
-            need += _READER_MB
+            per_voxel = _BYTES_PER_VOXEL.get(step.name) or _BYTES_PER_VOXEL[step.stage]
+            need = per_voxel * outer * threads // 1_000_000
+        if step.opens:
+            need += _READER_MB * sum(bool(step.parameters.get(role)) for role in ROLES)
     elif step.name in _WHOLE_MB:
         need = _WHOLE_MB[step.name]
     elif step.name == "partition.root":
-        need = voxels // _VOXELS_PER_SUPERVOXEL * _BYTES_PER_SUPERVOXEL // 1_000_000
+        need = _solve_mb(voxels, step.parameters["levels"], step)
+    elif step.name == "seams.summary":
+        need = voxels // _VOXELS_PER_OBJECT * _BYTES_PER_OBJECT_IN_CONTACT // 1_000_000
     else:
         need = voxels // _VOXELS_PER_OBJECT * _BYTES_PER_OBJECT * (1 if step.per_time else len(plan.times)) // 1_000_000
     return (_BASE_MB + need) << (attempt - 1)
+
+
+def _superblock_mb(plan: SamplePlan, step: PartitionLevel) -> int:
+    """A superblock with what it reads around it."""
+    voxels = step.superblocks_read * 8**step.level * prod(plan.grid.block_shape)
+    return _solve_mb(min(prod(plan.grid.shape), voxels), step.level, step)
+
+
+def _solve_mb(voxels: int, level: int, step: Step) -> int:
+    per_supervoxel = _BYTES_PER_SUPERVOXEL[step.parameters["method"] in MULTICUTS]
+    return int(voxels / _VOXELS_PER_SUPERVOXEL * _LEFT**level * per_supervoxel / 1_000_000)
 
 
 def _network_mb(plan: SamplePlan, step: Step, outer: int) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from bigseg.config import Config
-from bigseg.config.samples import Sample, owner
+from bigseg.config.samples import Input, Sample, owner
 from bigseg.errors import UserError
 from bigseg.geometry.box import Triple
 from bigseg.geometry.grid import Grid
@@ -18,10 +18,12 @@ from bigseg.layout import Layout
 from bigseg.machine import Machine
 from bigseg.networks.description import ModelDescription
 from bigseg.planning.blocks import choose_shapes, number_of_batches
+from bigseg.planning.evidence import check_evidence
 from bigseg.planning.headers import sample_headers
-from bigseg.planning.models import find_model
+from bigseg.planning.models import check_model, find_model
 from bigseg.resume.files import write_json
 from bigseg.volumes.header import OmeZarrLevel, VolumeHeader
+from bigseg.volumes.label_files import default_key
 from bigseg.volumes.reference import v3_header
 
 
@@ -80,7 +82,7 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
         UserError: a file is missing or unreadable, shapes do not fit, a time point does not exist, or the result's
             place is taken.
     """
-    sample = config.samples[name]
+    sample = _with_keys(name, config.samples[name])
     layout = Layout(Path(config.results), Path(config.work), name)
     _check_owner(layout, sample)
     for key in ("results", "work"):
@@ -89,6 +91,7 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
     header = sample_headers(name, sample, layout.folder / "headers.json")["input"]
     block_shape, chunk_shape = choose_shapes(name, header.volume_shape, config.blocks)
     _check_halo(name, config.supervoxels.halo, header.volume_shape)
+    check_evidence(name, sample, config.partition.method, block_shape)
     times = tuple(sample.times) if sample.times is not None else tuple(range(header.number_of_times))
     if times[-1] >= header.number_of_times:
         raise UserError(
@@ -103,7 +106,7 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
             f"channels are counted from 0; the last one is {header.number_of_channels - 1}",
         )
     batches = config.execution.batches
-    return SamplePlan(
+    plan = SamplePlan(
         name=name,
         sample=sample,
         header=header,
@@ -121,6 +124,23 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
             config.execution.compile,
         ),
     )
+    if plan.model is not None:
+        check_model(plan.model, plan, config.predict)
+    return plan
+
+
+def _with_keys(name: str, sample: Sample) -> Sample:
+    """The sample with the datasets of its label volumes named, where the file holds an image beside them."""
+    found = {}
+    for role in ("truth", "mask", "nuclei", "semantic"):
+        spec: Input | None = getattr(sample, role)
+        if spec is None or spec.key is not None:
+            continue
+        path = Path(spec.path)
+        if path.is_dir() or path.suffix.lower() in (".h5", ".hdf5", ".hdf"):
+            key = default_key(path, f"samples.{name}.{role}.key:")
+            found[role] = spec.model_copy(update={"key": key})
+    return sample.model_copy(update=found)
 
 
 def _check_halo(name: str, halo: list[int] | Literal["auto"], volume: Triple) -> None:

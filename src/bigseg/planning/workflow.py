@@ -12,6 +12,7 @@ from bigseg.config import Config, validate_config
 from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.geometry.batches import batch_name, make_batches, parse_batch
+from bigseg.planning.evidence import unused_maps
 from bigseg.planning.resources import memory_mb, runtime_minutes
 from bigseg.planning.sample import SamplePlan, plan_sample
 from bigseg.resume.digest import digest_json
@@ -33,12 +34,18 @@ class Workflow:
         """
         self.config: Config = validate_config(settings, origin)
         self.plans: dict[str, SamplePlan] = {name: plan_sample(self.config, name) for name in self.config.samples}
+        self._steps = {name: steps_of(self.config, plan) for name, plan in self.plans.items()}
         self.step = cache(self._make_step)
         self.files = cache(self._find_files)
 
+    def warnings(self) -> list[str]:
+        """Lines that a user should see before anything runs."""
+        method = self.config.partition.method
+        return [line for name, plan in self.plans.items() for line in unused_maps(name, plan.sample, method)]
+
     def steps(self, sample: str) -> list[str]:
         """The steps that a sample needs, in order."""
-        return steps_of(self.config, self.plans[sample])
+        return self._steps[sample]
 
     def targets(self) -> list[str]:
         """What the workflow is run for: markers of the last steps of every sample, and its result files."""
@@ -56,8 +63,15 @@ class Workflow:
         for sample in self.plans:
             for name in self.steps(sample):
                 for time in self.plans[sample].times if find_step(name).per_time else (None,):
-                    for batch in self._batch_names(name, sample):
+                    for batch in self.batch_names(name, sample):
                         yield name, sample, time, batch
+
+    def batch_names(self, name: str, sample: str) -> list[str | None]:
+        """Names of the batches of a step; one None for a step of a single piece."""
+        step = self.step(name, sample, None)
+        if not step.in_batches:
+            return [None]
+        return [batch_name(batch) for batch in make_batches(step.number_of_pieces, self.plans[sample].batches)]
 
     def marker(self, name: str, sample: str, time: int | None, batch: str | None) -> str:
         """Path of a job's marker."""
@@ -71,7 +85,7 @@ class Workflow:
         except UserError:
             return False
         step = self.step(name, sample, time)
-        return marker.version == step.version and marker.fingerprint == digest_json(step.parameters)
+        return marker.version == step.version and marker.fingerprint == digest_json(step.dependence)
 
     def inputs(self, name: str, sample: str, time: int | None, batch: str | None) -> list[str]:
         """Markers of the jobs that a job needs, in the order of steps and batches."""
@@ -112,12 +126,6 @@ class Workflow:
         return kind(kind.resolve(self.config, plan), plan.layout, time or 0)
 
     def _find_files(self, sample: str, role: str, time: int) -> list[str]:
-        """The user's files of a role (``input``, ``truth``, ``mask``) that hold a time point."""
+        """The user's files of a role (see :data:`bigseg.planning.headers.ROLES`) that hold a time point."""
         spec: Input | None = getattr(self.plans[sample].sample, role)
         return [] if spec is None else [str(path) for path in time_files(spec, time)]
-
-    def _batch_names(self, name: str, sample: str) -> list[str | None]:
-        step = self.step(name, sample, None)
-        if not step.in_batches:
-            return [None]
-        return [batch_name(batch) for batch in make_batches(step.number_of_pieces, self.plans[sample].batches)]

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from math import pi
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
 
 from bigseg import __version__
 from bigseg.config import Config
-from bigseg.errors import UserError
 from bigseg.layout import Layout
-from bigseg.stages.step import Parameters
+from bigseg.reporting.figure_files import read_figures
 from bigseg.volumes.tables import read_table
+
+if TYPE_CHECKING:
+    from bigseg.stages.step import Parameters
 
 _LIBRARIES = ("bioimage-cpp", "numpy", "scipy", "pandas", "pyarrow", "zarr", "zarrs", "matplotlib", "snakemake")
 
@@ -116,11 +116,7 @@ def read_scores(layout: Layout) -> list[Score]:
     Raises:
         UserError: ``scores.json`` is missing or damaged.
     """
-    path = layout.result_folder / "scores.json"
-    try:
-        found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: is missing or damaged ({error})", "delete it and run again") from error
+    found = read_figures(layout.scores)
     scores = []
     for key in (*_SCORES, *(key for key in found if key not in _SCORES)):
         if key in found:
@@ -155,7 +151,7 @@ def stage_meaning(stage: str) -> str:
     return Config.model_fields[stage].description or ""
 
 
-def files(layout: Layout, *, scored: bool) -> list[tuple[Path, str]]:
+def files(layout: Layout, *, scored: bool, seams: bool) -> list[tuple[Path, str]]:
     """Where the results lie and what is in them."""
     folder = layout.result_folder
     found = [
@@ -167,7 +163,9 @@ def files(layout: Layout, *, scored: bool) -> list[tuple[Path, str]]:
         (folder / "objects.parquet", "one row per object and time point: size, position, intensity; pandas, R (arrow)"),
     ]
     if scored:
-        found.append((folder / "scores.json", "the scores, for programs"))
+        found.append((layout.scores, "the scores, for programs"))
+    if seams:
+        found.append((layout.seams, "what lies on block faces, for programs"))
     found += [
         (folder / "overview.png", "the overview picture"),
         (folder / "sizes.png", "the histogram of sizes"),

@@ -62,7 +62,7 @@ def panel_png(picture: np.ndarray, pixel_um: float, *, bar: bool) -> bytes:
     _show(axes, picture)
     if bar and min(rows, columns) >= _ROOM_FOR_BAR:
         _draw_scale_bar(axes, (0, 0, columns, rows), pixel_um, font_size=max(9.0, columns / 45))
-    return _png(figure, dpi=_PANEL_DPI)
+    return png(figure, dpi=_PANEL_DPI)
 
 
 def overview_png(title: str, rows: Sequence[OverviewRow], pixel_um: float) -> bytes:
@@ -101,7 +101,7 @@ def overview_png(title: str, rows: Sequence[OverviewRow], pixel_um: float) -> by
                     fontsize=11,
                     color=_INK,
                 )
-    return _png(figure, dpi=160)
+    return png(figure, dpi=160)
 
 
 def sizes_png(sizes: np.ndarray, at_edge: np.ndarray, unit: str) -> bytes:
@@ -123,7 +123,7 @@ def sizes_png(sizes: np.ndarray, at_edge: np.ndarray, unit: str) -> bytes:
             0.5, 0.5, "no objects", ha="center", va="center", transform=axes.transAxes, fontsize=13, color="#7b8794"
         )
         axes.set(xticks=[], yticks=[])
-        return _png(figure, dpi=160)
+        return png(figure, dpi=160)
     bins = _bins(sizes)
     groups = [(~at_edge, "whole", "#2f6f9f"), (at_edge, "cut off by the edge of the image", "#b8cfe0")]
     filled = [(sizes[own], f"{label} ({int(own.sum()):,})", colour) for own, label, colour in groups if own.any()]
@@ -142,7 +142,7 @@ def sizes_png(sizes: np.ndarray, at_edge: np.ndarray, unit: str) -> bytes:
         axes.set_xscale("log")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, fontsize=9)
-    return _png(figure, dpi=160)
+    return png(figure, dpi=160)
 
 
 def scale_bar_um(width_um: float) -> float:
@@ -258,7 +258,8 @@ def _bins(sizes: np.ndarray) -> np.ndarray:
     return np.linspace(low, high, count + 1)
 
 
-def _png(figure: Figure, dpi: int) -> bytes:
+def png(figure: Figure, dpi: int) -> bytes:
+    """The figure as PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -15,13 +15,19 @@ from markupsafe import Markup
 from bigseg.layout import Layout
 from bigseg.reporting import facts
 from bigseg.reporting.figures import overview_png, panel_png, sizes_png
+from bigseg.reporting.multicut import read_multicuts
 from bigseg.reporting.pictures import Pictures, Shown
 from bigseg.reporting.planes import PlaneReader
+from bigseg.reporting.seam_words import verdict
+from bigseg.reporting.seams import read_seams, seams_png
 from bigseg.reporting.timings import StageTime, Timings
 from bigseg.resume.files import replacing
-from bigseg.stages.step import Parameters
+
+if TYPE_CHECKING:
+    from bigseg.stages.step import Parameters
 
 PAGE, OVERVIEW, SIZES = "report.html", "overview.png", "sizes.png"
+_CUTS_SHOWN = 10
 
 
 def write_report(layout: Layout, parameters: Parameters) -> None:
@@ -54,12 +60,14 @@ def write_report(layout: Layout, parameters: Parameters) -> None:
         "sizes": _embedded(sizes),
         "summary": objects.summary(),
         "scores": facts.read_scores(layout) if parameters["scored"] else [],
+        "seams": _seams(layout) if parameters["seams"] else None,
+        "multicuts": read_multicuts(layout, parameters["times"]) if parameters["multicut"] else [],
         "counts": [(counts, objects.at(counts.time)) for counts in timings.counts()],
         "stages": [(stage, facts.stage_meaning(stage.stage)) for stage in timings.stages()],
         "total": _total(timings.stages()),
         "settings": facts.settings_yaml(layout.sample, parameters),
         "versions": facts.versions(),
-        "files": facts.files(layout, scored=parameters["scored"]),
+        "files": facts.files(layout, scored=parameters["scored"], seams=parameters["seams"]),
     }
     _write(layout.result_folder / OVERVIEW, overview)
     _write(layout.result_folder / SIZES, sizes)
@@ -102,6 +110,19 @@ def _plane(shown: Shown, parameters: Parameters, pixel_um: float) -> dict[str, A
         for number, (heading, picture) in enumerate(shown.panels.items())
     ]
     return {"where": where, "panels": panels}
+
+
+def _seams(layout: Layout) -> dict[str, Any]:
+    """The picture of the block faces, what it says, and where to look."""
+    found = read_seams(layout)
+    return {
+        "picture": _embedded(seams_png(found)),
+        "verdict": verdict(found),
+        "distance": found["distance"],
+        "cuts": found["worst_cuts"][:_CUTS_SHOWN],
+        "number": found["cuts"],
+        "errors": found["errors"] is not None,
+    }
 
 
 def _total(stages: list[StageTime]) -> StageTime | None:

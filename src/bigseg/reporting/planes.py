@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -17,10 +17,12 @@ from bigseg.config.samples import Input
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.levels import Level, pyramid_levels
 from bigseg.layout import Layout
-from bigseg.stages.step import Parameters
 from bigseg.volumes.image import open_coarse_image, open_image
 from bigseg.volumes.source import open_source
 from bigseg.volumes.store import VolumeArray
+
+if TYPE_CHECKING:
+    from bigseg.stages.step import Parameters
 
 LONGEST_PLANE = 1024
 """A plane with a longer side, in voxels, is read from a coarser level of the pyramid."""

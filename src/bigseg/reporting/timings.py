@@ -9,11 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import TYPE_CHECKING
 
 from bigseg.geometry.box import triple
 from bigseg.layout import Layout
 from bigseg.resume.ledger import Record, step_ledgers, youngest
-from bigseg.stages.step import Parameters
+
+if TYPE_CHECKING:
+    from bigseg.stages.step import Parameters
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,17 @@ class Timings:
                 time,
                 self._noted("supervoxels.blocks", time, "supervoxels"),
                 self._noted("graph.blocks", time, "edges"),
-                self._noted("partition.root", time, "objects"),
+                self._settled(time),
             )
             for time in self._times
         ]
+
+    def _settled(self, time: int) -> int | None:
+        """Objects of the partition: those that its levels settled, and those that the root solved."""
+        levels = [step for step in self._pieces_of_steps if step.startswith("partition.level")]
+        noted = [self._noted(step, time, "objects") for step in (*levels, "partition.root")]
+        known = [number for number in noted if number is not None]
+        return sum(known) if len(known) == len(noted) else None
 
     def _noted(self, step: str, time: int, key: str) -> int | None:
         """A figure, summed over the pieces of a step."""

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from bigseg.config.samples import Input
 from bigseg.errors import UserError
+from bigseg.layout import SCORES
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
 from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, grid_parameters
+from bigseg.volumes.signature import files_signature, time_files
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bigseg.config import Config
     from bigseg.kernels.contingency import Contingency
+    from bigseg.layout import Layout
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
     from bigseg.volumes.source import Source
@@ -23,17 +29,63 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
-class EvaluateBlocks(Step):
+class _Pairs(Step):
     """Count the pairs of labels in a block."""
 
-    stage, step, version = "evaluate", "blocks", VERSION
+    stage, version = "evaluate", VERSION
     opens = ("_truth",)
+    table: ClassVar[str]
+    """Name of the tables that the step writes."""
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
         """Where the truth is."""
         truth = plan.sample.truth
         return {**grid_parameters(plan), "truth": truth.model_dump() if truth else None}
+
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether the table is still there."""
+        return self.layout.table("evaluate", self.table, self.time, piece).exists()
+
+    def process(self, piece: int) -> Outcome:
+        """Count and write the block's table."""
+        from bigseg.kernels.contingency import count_pairs
+        from bigseg.volumes.store import VolumeArray
+        from bigseg.volumes.tables import write_table
+
+        box = self.grid.box(piece)
+        labels = VolumeArray(self._labels, "tzyx").read(self.time, 0, box)
+        try:
+            pairs = count_pairs(labels, self._truth.read(self.time, 0, box))
+        except ValueError as error:
+            raise UserError(
+                f"{self.parameters['truth']['path']}: {error}", "labels are 0 (background) or more"
+            ) from error
+        columns = {"result": pairs.result, "truth": pairs.truth, "count": pairs.count}
+        write_table(self.layout.table("evaluate", self.table, self.time, piece), columns)
+        return Outcome(digest_arrays(*columns.values()))
+
+    @property
+    @abstractmethod
+    def _labels(self) -> Path:
+        """The array that is compared with the truth."""
+
+    @property
+    def _truth_input(self) -> Input:
+        return Input.model_validate(self.parameters["truth"])
+
+    @cached_property
+    def _truth(self) -> Source:
+        """The truth, opened once per job."""
+        from bigseg.volumes.source import open_source
+
+        return open_source(self._truth_input)
+
+
+class EvaluateBlocks(_Pairs):
+    """Count the pairs of objects and truth in a block."""
+
+    step, table = "blocks", "pairs"
 
     def needs(self, piece: int) -> list[Need]:
         """The labels of the block."""
@@ -43,41 +95,41 @@ class EvaluateBlocks(Step):
         """The truth in the block."""
         return digest_arrays(self._truth.read(self.time, 0, self.grid.box(piece)))
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether the table is still there."""
-        return self.layout.table("evaluate", "pairs", self.time, piece).exists()
+    @property
+    def _labels(self) -> Path:
+        return self.layout.labels()
 
-    def process(self, piece: int) -> Outcome:
-        """Count and write the block's table."""
-        from bigseg.kernels.contingency import count_pairs
-        from bigseg.volumes.store import VolumeArray
-        from bigseg.volumes.tables import write_table
 
-        box = self.grid.box(piece)
-        labels = VolumeArray(self.layout.labels(), "tzyx").read(self.time, 0, box)
-        try:
-            pairs = count_pairs(labels, self._truth.read(self.time, 0, box))
-        except ValueError as error:
-            raise UserError(
-                f"{self.parameters['truth']['path']}: {error}", "labels are 0 (background) or more"
-            ) from error
-        columns = {"result": pairs.result, "truth": pairs.truth, "count": pairs.count}
-        write_table(self.layout.table("evaluate", "pairs", self.time, piece), columns)
-        return Outcome(digest_arrays(*columns.values()))
+class EvaluateOverlaps(_Pairs):
+    """Count the pairs of supervoxels and truth in a block.
+
+    With these tables a partition is scored without its labels. No part of the workflow: ``bigseg sweep`` runs it.
+    """
+
+    step, table = "overlaps", "overlaps"
+
+    def needs(self, piece: int) -> list[Need]:
+        """The supervoxels of the block."""
+        return [Need("supervoxels.blocks", [piece], self.grid.number_of_blocks)]
+
+    def evidence(self, piece: int) -> str:
+        """The state of the files that hold the truth, so that later sweeps need not read it."""
+        return self._signature
+
+    @property
+    def _labels(self) -> Path:
+        return self.layout.supervoxels
 
     @cached_property
-    def _truth(self) -> Source:
-        """The truth, opened once per job."""
-        from bigseg.volumes.source import open_source
-
-        return open_source(Input.model_validate(self.parameters["truth"]))
+    def _signature(self) -> str:
+        return files_signature(time_files(self._truth_input, self.time))
 
 
 class EvaluateScores(WholeStep):
     """Write ``scores.json``."""
 
     stage, step, version, per_time = "evaluate", "scores", VERSION, False
-    files = ("scores.json",)
+    files = (SCORES,)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -96,7 +148,7 @@ class EvaluateScores(WholeStep):
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the scores are still what was written."""
         try:
-            found = json.loads((self.layout.result_folder / "scores.json").read_text(encoding="utf-8"))
+            found = json.loads(self.layout.scores.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
         return digest_json(found) == record.digest
@@ -106,17 +158,20 @@ class EvaluateScores(WholeStep):
         from bigseg.kernels.contingency import merge
         from bigseg.kernels.scores import combine, tally
 
+        blocks = self.parameters["blocks"]
         tallies = (
-            tally(merge(self._parts(time)), ignore_zero=self.parameters["ignore_zero"])
+            tally(merge(read_pairs(self.layout, "pairs", time, blocks)), ignore_zero=self.parameters["ignore_zero"])
             for time in self.parameters["times"]
         )
         found = dict(combine(tallies))
-        write_json(self.layout.result_folder / "scores.json", found)
+        write_json(self.layout.scores, found)
         return Outcome(digest_json(found))
 
-    def _parts(self, time: int) -> Iterator[Contingency]:
-        from bigseg.kernels.contingency import Contingency
-        from bigseg.volumes.tables import read_table
 
-        paths = (self.layout.table("evaluate", "pairs", time, block) for block in range(self.parameters["blocks"]))
-        return (Contingency(**read_table(path)) for path in paths)
+def read_pairs(layout: Layout, table: str, time: int, blocks: int) -> Iterator[Contingency]:
+    """The tables of all blocks of a time point, one after the other."""
+    from bigseg.kernels.contingency import Contingency
+    from bigseg.volumes.tables import read_table
+
+    paths = (layout.table("evaluate", table, time, block) for block in range(blocks))
+    return (Contingency(**read_table(path)) for path in paths)

@@ -11,6 +11,7 @@ from bigseg.geometry.box import Box, Triple, triple
 from bigseg.layout import Layout
 from bigseg.machine import Machine
 from bigseg.networks.augment import margin
+from bigseg.networks.settings import channels_of, outputs_of
 from bigseg.networks.tiling import Tiling, choose_core, first_core, halo_of, voxels
 
 if TYPE_CHECKING:
@@ -34,17 +35,14 @@ IN_FLIGHT = 3
 
 
 def network_parameters(config: Config, plan: SamplePlan) -> Parameters:
-    """What the maps of a network depend on beside the image.
+    """What the maps of a network depend on beside the image; whether they fit together was checked by the planner.
 
     Raises:
-        UserError: model, image and settings do not fit together.
+        UserError: the outputs do not fit the model.
     """
-    from bigseg.planning.models import channels_of, check_model, outputs_of
-
     model, settings = plan.model, config.predict
     if model is None:
         raise ValueError("method network without a model")
-    check_model(model, plan, settings)
     roles, offsets = outputs_of(model, settings)
     tiling = Tiling.of(
         model,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bigseg.resume.digest import digest_json
+from bigseg.stages.partition.settings import MULTICUTS
 from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, grid_parameters, image_parameters
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 class ReportPage(WholeStep):
     """Write the page and the pictures."""
 
-    stage, step, version, per_time = "report", "page", 1, False
+    stage, step, version, per_time = "report", "page", 3, False
     files = ("report.html", "overview.png", "sizes.png")
 
     @classmethod
@@ -33,15 +34,22 @@ class ReportPage(WholeStep):
             "voxel_size_um": list(plan.voxel_size_um),
             "times": list(plan.times),
             "scored": plan.sample.truth is not None,
+            "multicut": config.partition.method in MULTICUTS,
+            "seams": plan.grid.number_of_blocks > 1,
             "sample": plan.sample.model_dump(),
             "settings": settings,
             "steps": {step.name: step.number_of_pieces for step in steps},
         }
 
     def needs(self, piece: int) -> list[Need]:
-        """The finished labels, the table of objects and the scores."""
-        needed = ["pyramid.metadata", "measure.table", *(["evaluate.scores"] if self.parameters["scored"] else [])]
-        return [Need(step, [0]) for step in needed]
+        """The finished labels, the table of objects, the scores, and what lies on block faces."""
+        needed = ["pyramid.metadata", "measure.table"]
+        needed += ["evaluate.scores"] if self.parameters["scored"] else []
+        needed += ["seams.summary"] if self.parameters["seams"] else []
+        quality = [
+            Need("partition.quality", [0], time=t) for t in self.parameters["times"] if self.parameters["multicut"]
+        ]
+        return [*(Need(step, [0]) for step in needed), *quality]
 
     def process(self, piece: int) -> Outcome:
         """Draw the pictures and write the page."""

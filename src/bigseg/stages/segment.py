@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bigseg.geometry.grid import supervoxel_id_range
+from bigseg.geometry.octree import Octree
 from bigseg.resume.digest import digest_arrays
+from bigseg.stages.partition.paths import needs_of_names
+from bigseg.stages.partition.settings import number_of_levels
 from bigseg.stages.step import (
     Need,
     Outcome,
@@ -14,6 +16,7 @@ from bigseg.stages.step import (
     Step,
     WholeStep,
     all_stored,
+    grid_parameters,
     storage_parameters,
     zero_channels,
 )
@@ -26,57 +29,133 @@ if TYPE_CHECKING:
     from bigseg.resume.ledger import Record
     from bigseg.volumes.store import VolumeArray
 
-VERSION = 1
+VERSION = 3
+
+
+class SegmentContacts(Step):
+    """What a block tells about objects that may be too small: their voxels and their contacts."""
+
+    stage, step, version = "segment", "contacts", VERSION
+    looked_up_by = ("levels",)
+
+    @classmethod
+    def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
+        """The octree, by which objects are looked up, and the minimum size."""
+        return {
+            **grid_parameters(plan),
+            "levels": number_of_levels(config, plan),
+            "minimum_object_size": config.segment.minimum_object_size,
+        }
+
+    def needs(self, piece: int) -> list[Need]:
+        """The graph of the block; of the partition only the objects of its supervoxels and their neighbours."""
+        outer = self.grid.box(piece).grow((0, 0, 0), (1, 1, 1), self.grid.shape)
+        tree = Octree(self.grid.blocks_per_axis)
+        return [
+            Need("graph.blocks", [piece], self.grid.number_of_blocks),
+            *needs_of_names(tree, self.parameters["levels"], self.grid.touching(outer)),
+        ]
+
+    def evidence(self, piece: int) -> str:
+        """The objects of the block and of what touches it."""
+        return digest_arrays(*self._objects(piece))
+
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether both tables are still there."""
+        return all(self.layout.table("segment", name, self.time, piece).exists() for name in ("sizes", "contacts"))
+
+    def process(self, piece: int) -> Outcome:
+        """Contract the block's graph to objects and keep what concerns small ones."""
+        from bigseg.kernels.small_objects import Contacts, may_be_small
+        from bigseg.volumes.tables import read_table, write_table
+
+        nodes = read_table(self.layout.table("graph", "nodes", self.time, piece))
+        edges = read_table(self.layout.table("graph", "edges", self.time, piece), ["u", "v", "count", "outside"])
+        ids, objects = self._objects(piece)
+        minimum = self.parameters["minimum_object_size"]
+        found = may_be_small(nodes["id"], nodes["size"], Contacts(**edges), ids, objects, minimum)
+        sizes = {"id": found.ids, "size": found.sizes}
+        contacts = found.contacts.columns()
+        write_table(self.layout.table("segment", "sizes", self.time, piece), sizes)
+        write_table(self.layout.table("segment", "contacts", self.time, piece), contacts)
+        return Outcome(digest_arrays(*sizes.values(), *contacts.values()))
+
+    def _objects(self, piece: int) -> tuple[np.ndarray, np.ndarray]:
+        """Supervoxels of the block and those that touch it, ascending, and the object of each."""
+        import numpy as np
+
+        from bigseg.stages.partition.superblocks import object_names
+        from bigseg.volumes.tables import read_table
+
+        edges = read_table(self.layout.table("graph", "edges", self.time, piece), ["u", "v"])
+        nodes = read_table(self.layout.table("graph", "nodes", self.time, piece), ["id"])
+        ids = np.unique(np.concatenate([nodes["id"], edges["u"], edges["v"]]))
+        tree = Octree(self.grid.blocks_per_axis)
+        return ids, object_names(self.layout, self.time, tree, self.parameters["levels"], ids)
 
 
 class SegmentObjects(WholeStep):
-    """Decide what becomes of each object of the partition."""
+    """Decide which objects become part of others because they are too small."""
 
     stage, step, version = "segment", "objects", VERSION
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
         """The minimum size."""
-        return {"minimum_object_size": config.segment.minimum_object_size}
+        return {
+            "blocks": plan.grid.number_of_blocks,
+            "minimum_object_size": config.segment.minimum_object_size,
+        }
 
     def needs(self, piece: int) -> list[Need]:
-        """The partition of the time point."""
-        return [Need("partition.root", [0])]
+        """What all blocks tell."""
+        return [Need("segment.contacts", range(self.parameters["blocks"]), self.parameters["blocks"])]
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the table is still there."""
         return self.layout.table("segment", "map", self.time).exists()
 
     def process(self, piece: int) -> Outcome:
-        """Write the map from objects of the partition to final objects."""
+        """Write the map from objects that are renamed to what they become part of."""
         import numpy as np
 
-        from bigseg.kernels.region_graph import EdgeTable
-        from bigseg.kernels.small_objects import merge_small
+        from bigseg.kernels.small_objects import Contacts, add_up_contacts, merge_small
         from bigseg.volumes.tables import read_table, write_table
 
-        nodes = read_table(self.layout.table("partition", "nodes", self.time))
-        edges = EdgeTable(**read_table(self.layout.table("partition", "edges", self.time)))
-        final = merge_small(nodes["id"], nodes["size"], edges, self.parameters["minimum_object_size"])
-        write_table(self.layout.table("segment", "map", self.time), {"id": nodes["id"], "cluster": final})
-        return Outcome(digest_arrays(nodes["id"], final), {"objects": len(np.unique(final))})
+        minimum, blocks = self.parameters["minimum_object_size"], range(self.parameters["blocks"])
+        parts = [read_table(self.layout.table("segment", "sizes", self.time, block)) for block in blocks]
+        contacts = add_up_contacts(
+            [Contacts(**read_table(self.layout.table("segment", "contacts", self.time, block))) for block in blocks]
+        )
+        known, inverse = np.unique(np.concatenate([part["id"] for part in parts]), return_inverse=True)
+        ids = np.unique(np.concatenate([known, contacts.u, contacts.v]))
+        # No block tells the size of an object that is surely large enough.
+        sizes = np.full(len(ids), minimum, np.uint64)
+        voxels = np.bincount(inverse, np.concatenate([part["size"] for part in parts]), len(known))
+        sizes[np.searchsorted(ids, known)] = voxels.astype(np.uint64)
+        final = merge_small(ids, sizes, contacts, minimum)
+        renamed = final != ids
+        write_table(self.layout.table("segment", "map", self.time), {"id": ids[renamed], "cluster": final[renamed]})
+        # An object is named by its smallest supervoxel, so each merger renames one.
+        return Outcome(digest_arrays(ids[renamed], final[renamed]), {"merged": int(renamed.sum())})
 
 
 class SegmentBlocks(Step):
     """Write the labels of a block."""
 
     stage, step, version = "segment", "blocks", VERSION
+    looked_up_by = ("levels",)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
-        """How labels are stored; what they are comes from the tables."""
-        return storage_parameters(plan)
+        """How labels are stored, and the octree; what the labels are comes from the tables."""
+        return {**storage_parameters(plan), "levels": number_of_levels(config, plan)}
 
     def needs(self, piece: int) -> list[Need]:
         """The block's supervoxels; of the tables only the rows of these supervoxels."""
         return [
             Need("supervoxels.blocks", [piece], self.grid.number_of_blocks),
-            Need("partition.root", [0], in_key=False),
+            *needs_of_names(Octree(self.grid.blocks_per_axis), self.parameters["levels"], [piece]),
             Need("segment.objects", [0], in_key=False),
         ]
 
@@ -101,17 +180,18 @@ class SegmentBlocks(Step):
 
     def _names(self, piece: int) -> np.ndarray:
         """Compose the tables for the supervoxels of one block; nothing of the whole volume is loaded."""
-        import numpy as np
+        from bigseg.kernels.signed_graph import follow
+        from bigseg.stages.partition.superblocks import object_names
+        from bigseg.volumes.tables import read_range, read_table
 
-        from bigseg.kernels.clusters import look_up
-        from bigseg.volumes.tables import read_range
-
-        rows = read_range(self.layout.table("partition", "map", self.time), "id", *supervoxel_id_range(piece))
-        objects, inverse = np.unique(rows["cluster"], return_inverse=True)
+        ids = read_table(self.layout.table("graph", "nodes", self.time, piece), ["id"])["id"]
+        tree = Octree(self.grid.blocks_per_axis)
+        objects = object_names(self.layout, self.time, tree, self.parameters["levels"], ids)
         if not len(objects):
-            return objects.astype(np.uint64)
-        table = read_range(self.layout.table("segment", "map", self.time), "id", int(objects[0]), int(objects[-1]) + 1)
-        return look_up(objects, table["id"], table["cluster"])[inverse]
+            return objects
+        limits = int(objects.min()), int(objects.max()) + 1
+        renamed = read_range(self.layout.table("segment", "map", self.time), "id", *limits)
+        return follow(objects, renamed["id"], renamed["cluster"])
 
     @cached_property
     def _store(self) -> VolumeArray:

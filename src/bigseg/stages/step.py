@@ -80,6 +80,8 @@ class Step(ABC):
     """Cached properties that hold a user's file, open for as long as a job runs."""
     in_batches: ClassVar[bool] = True
     """False for a step of a single piece."""
+    looked_up_by: ClassVar[tuple[str, ...]] = ()
+    """Parameters that only tell where something is found; ``evidence`` tells what it is."""
 
     def __init__(self, parameters: Parameters, layout: Layout, time: int) -> None:
         """Bind the step; ``time`` is ignored where the step runs once over all time points."""
@@ -102,6 +104,11 @@ class Step(ABC):
     def name(self) -> str:
         """``stage.step``."""
         return f"{self.stage}.{self.step}"
+
+    @property
+    def dependence(self) -> Parameters:
+        """The parameters on which the result depends: a part of the keys and of the marker."""
+        return {name: value for name, value in self.parameters.items() if name not in self.looked_up_by}
 
     @cached_property
     def grid(self) -> Grid:

@@ -9,8 +9,8 @@ import numpy as np
 from bigseg.config.stages import Supervoxels
 from bigseg.kernels.agglomerate import contract_average
 from bigseg.kernels.clusters import name_clusters
-from bigseg.kernels.region_graph import block_edges, contract
-from bigseg.kernels.small_objects import merge_small
+from bigseg.kernels.region_graph import block_edges
+from bigseg.kernels.small_objects import Contacts, contract_contacts, merge_small
 from bigseg.kernels.watershed import distance_watershed, stacked_watershed
 
 
@@ -59,7 +59,8 @@ def segment_boundary(
     clusters = contract_average(len(ids), pairs, -edges.outside, 255 * edges.count, offset=1 - beta).clusters
     objects = name_clusters(ids, clusters)
     names, inverse = np.unique(objects, return_inverse=True)
-    between = contract(edges, objects, ids)
+    contacts = Contacts(edges.u, edges.v, edges.count, edges.outside)
+    between = contract_contacts(contacts, ids, objects)
     whole = np.bincount(inverse, sizes, len(names)).astype(np.uint64)
     final = merge_small(names, whole, between, minimum_object_size)
     table = np.concatenate([np.zeros(1, np.uint64), final[inverse]])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bigseg.errors import UserError
+from bigseg.layout import made_again
 from bigseg.resume.files import replacing
 
 ROW_GROUP = 1 << 16
@@ -35,7 +37,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
     Raises:
         UserError: the table is missing or damaged.
     """
-    return _read(path, columns, None)
+    with _opened(path) as file:
+        return _columns(file.read(columns=list(columns) if columns else None, use_threads=False))
 
 
 def read_range(path: Path, column: str, first: int, past: int) -> Table:
@@ -44,16 +47,25 @@ def read_range(path: Path, column: str, first: int, past: int) -> Table:
     Raises:
         UserError: the table is missing or damaged.
     """
-    low, high = (pa.scalar(limit, pa.uint64()) for limit in (first, past))  # else they are int64, which ids may exceed
-    return _read(path, None, [(column, ">=", low), (column, "<", high)])
+    with _opened(path) as file:
+        # pyarrow's own filters would import its dataset engine, which takes longer than most of these reads.
+        number = file.schema_arrow.get_field_index(column)
+        limits = [file.metadata.row_group(group).column(number).statistics for group in range(file.num_row_groups)]
+        groups = [g for g, found in enumerate(limits) if found is None or (found.max >= first and found.min < past)]
+        table = _columns(file.read_row_groups(groups, use_threads=False))
+    begin = np.searchsorted(table[column], np.uint64(first))
+    end = np.searchsorted(table[column], np.uint64(past - 1), side="right") if past > first else begin
+    return {name: values[begin:end] for name, values in table.items()}
 
 
-def _read(path: Path, columns: Sequence[str] | None, filters: list[tuple[str, str, pa.Scalar]] | None) -> Table:
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        table = pq.read_table(path, columns=list(columns) if columns else None, filters=filters, use_threads=False)
+        with path.open("rb") as handle, pq.ParquetFile(handle) as file:
+            yield file
     except (OSError, pa.ArrowException) as error:
-        raise UserError(
-            f"{path}: is missing or damaged ({error})",
-            "delete this file and the folder `status/<stage>` of the sample, then run again",
-        ) from error
+        raise UserError(f"{path}: is missing or damaged ({error})", made_again(path)) from error
+
+
+def _columns(table: pa.Table) -> Table:
     return {name: table[name].to_numpy() for name in table.column_names}

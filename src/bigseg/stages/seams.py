@@ -1,0 +1,152 @@
+"""Stage ``seams``: whether the labels show the faces of the blocks, from tables counted block by block."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bigseg.config.samples import Input
+from bigseg.errors import UserError
+from bigseg.geometry.box import Box
+from bigseg.layout import SEAMS
+from bigseg.resume.digest import digest_arrays, digest_json
+from bigseg.resume.files import write_json
+from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, grid_parameters
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bigseg.config import Config
+    from bigseg.kernels.seams import SeamTables
+    from bigseg.planning.sample import SamplePlan
+    from bigseg.resume.ledger import Record
+    from bigseg.volumes.source import Source
+
+VERSION = 1
+
+
+class SeamsBlocks(Step):
+    """Count surface, contacts of objects and, with a truth, pairs of labels in a block."""
+
+    stage, step, version = "seams", "blocks", VERSION
+    opens = ("_truth",)
+
+    @classmethod
+    def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
+        """Where the truth is; how near is near matters for the pairs with its labels alone."""
+        truth = plan.sample.truth
+        return {
+            **grid_parameters(plan),
+            "truth": truth.model_dump() if truth else None,
+            "distance": config.seams.distance if truth else 1,
+        }
+
+    def needs(self, piece: int) -> list[Need]:
+        """The labels of the block and one voxel beyond its upper faces."""
+        return [Need("segment.blocks", self.grid.touching(self._outer(piece)), self.grid.number_of_blocks)]
+
+    def evidence(self, piece: int) -> str:
+        """The truth in the block."""
+        if self.parameters["truth"] is None:
+            return ""
+        return digest_arrays(self._truth.read(self.time, 0, self.grid.box(piece)))
+
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether the tables are still there."""
+        return all(self.layout.table("seams", name, self.time, piece).exists() for name in table_names(self.parameters))
+
+    def process(self, piece: int) -> Outcome:
+        """Count and write the block's tables."""
+        from bigseg.kernels.seams import count_seams
+        from bigseg.volumes.store import VolumeArray
+        from bigseg.volumes.tables import write_table
+
+        box = self.grid.box(piece)
+        labels = VolumeArray(self.layout.labels(), "tzyx").read(self.time, 0, self._outer(piece))
+        truth = self._truth.read(self.time, 0, box) if self.parameters["truth"] else None
+        try:
+            tables = count_seams(labels, truth, box, self.grid, self.parameters["distance"])
+        except ValueError as error:
+            raise UserError(
+                f"{self.parameters['truth']['path']}: {error}", "labels are 0 (background) or more"
+            ) from error
+        written: list[np.ndarray] = []
+        for name in table_names(self.parameters):
+            columns = {str(key): column.to_numpy() for key, column in getattr(tables, name).items()}
+            write_table(self.layout.table("seams", name, self.time, piece), columns)
+            written += columns.values()
+        return Outcome(digest_arrays(*written))
+
+    def _outer(self, piece: int) -> Box:
+        return self.grid.box(piece).grow((0, 0, 0), (1, 1, 1), self.grid.shape)
+
+    @cached_property
+    def _truth(self) -> Source:
+        """The truth, opened once per job."""
+        from bigseg.volumes.source import open_source
+
+        return open_source(Input.model_validate(self.parameters["truth"]))
+
+
+class SeamsSummary(WholeStep):
+    """Write ``seams.json``."""
+
+    stage, step, version, per_time = "seams", "summary", VERSION, False
+    files = (SEAMS,)
+
+    @classmethod
+    def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
+        """Time points, what is near a face, and how large a cut must be."""
+        return {
+            **grid_parameters(plan),
+            **config.seams.model_dump(),
+            "times": list(plan.times),
+            "truth": plan.sample.truth is not None,
+        }
+
+    def needs(self, piece: int) -> list[Need]:
+        """All blocks of all time points."""
+        blocks = self.grid.number_of_blocks
+        return [Need("seams.blocks", range(blocks), blocks, time=t) for t in self.parameters["times"]]
+
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether the figures are still what was written."""
+        try:
+            found = json.loads(self.layout.seams.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return digest_json(found) == record.digest
+
+    def process(self, piece: int) -> Outcome:
+        """Add up the tables of each time point and work out the figures of all."""
+        from bigseg.kernels.seam_summary import summarise
+
+        found = dict(
+            summarise(self.grid, self.parameters["distance"], self.parameters["minimum_cut"], self._time_points())
+        )
+        write_json(self.layout.seams, found)
+        return Outcome(digest_json(found), {"cuts": found["cuts"]})
+
+    def _time_points(self) -> Iterator[tuple[int, SeamTables]]:
+        """The tables of each time point; those of one are in memory at a time."""
+        import pandas as pd
+
+        from bigseg.kernels.seams import SeamSum, SeamTables
+        from bigseg.volumes.tables import read_table
+
+        for time in self.parameters["times"]:
+            total = SeamSum()
+            for block in range(self.grid.number_of_blocks):
+                found = {
+                    name: pd.DataFrame(read_table(self.layout.table("seams", name, time, block)))
+                    for name in table_names(self.parameters)
+                }
+                total.add(SeamTables(found["surface"], found["contacts"], found.get("pairs")))
+            yield time, total.total()
+
+
+def table_names(parameters: Parameters) -> tuple[str, ...]:
+    """The tables of a block; that of pairs only where there is a truth."""
+    return ("surface", "contacts", "pairs") if parameters["truth"] else ("surface", "contacts")
