@@ -160,7 +160,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to work; created if need be")
-    parser.add_argument("--epochs", type=int, default=22, metavar="N", help="epochs of 100 iterations (22)")
+    parser.add_argument("--epochs", type=int, default=14, metavar="N", help="epochs of 100 iterations (14)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another number, another model (0)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the network (1)")
     parser.add_argument("--ship", action="store_true", help="put the model into the package when all epochs are done")
