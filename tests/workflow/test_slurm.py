@@ -208,6 +208,17 @@ def jobs_of(slurm: Runner, folder: Path) -> dict[str, list[tuple[str, str, str]]
     return found
 
 
+def test_where_slurm_cannot_run_the_reason_is_told(monkeypatch):
+    missing = ("munged", "slurmctld")
+    monkeypatch.setattr(local_slurm, "find", lambda program: None if program in missing else f"/usr/bin/{program}")
+    with pytest.raises(local_slurm.ClusterError, match="munged, slurmctld not found: install SLURM and MUNGE"):
+        local_slurm.need_slurm()
+    monkeypatch.setattr(local_slurm, "find", lambda program: f"/usr/bin/{program}")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(local_slurm.ClusterError, match="need root"):
+        local_slurm.need_slurm()
+
+
 def test_where_there_is_no_accounting_the_user_is_told(slurm, folder):
     """Before a job is submitted; Snakemake's executor would wait for ever."""
     status, text = slurm.run(folder, "--until", "supervoxels")
