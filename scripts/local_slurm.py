@@ -221,15 +221,20 @@ class Cluster:
         wait_for(killed, 30, "processes do not end")
 
     def processes(self, node: str | None = None) -> list[int]:
-        """Processes of the cluster, or of one of its nodes: the daemons, those that watch jobs, those of the jobs."""
-        found = []
+        """Processes of the cluster, or of one of its nodes: daemons and those that watch jobs, then those of the jobs.
+
+        Killed in this order, they tell the controller nothing of their end.
+        """
+        daemons, jobs = [], []
         for pid, environment in environments():
-            own = environment.get(MARK) == str(self.folder)
+            if node is not None and environment.get("SLURMD_NODENAME") != node:
+                continue
             path = environment.get("PATH", "").split(os.pathsep)
-            of_job = "SLURMD_NODENAME" in environment and str(self.clients) in path
-            if (own or of_job) and (node is None or environment.get("SLURMD_NODENAME") == node):
-                found.append(pid)
-        return found
+            if environment.get(MARK) == str(self.folder):
+                daemons.append(pid)
+            elif "SLURMD_NODENAME" in environment and str(self.clients) in path:
+                jobs.append(pid)
+        return daemons + jobs
 
 
 def environments() -> Iterator[tuple[int, dict[str, str]]]:

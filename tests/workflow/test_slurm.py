@@ -265,13 +265,16 @@ def test_a_killed_node_costs_only_its_jobs(slurm, folder, whole):
     for job, runs in jobs_of(slurm, folder).items():
         done, unchanged = counts(folder, job)
         assert done + unchanged == 8
-        assert runs[-1][-1] == "COMPLETED"
-        if runs[0][0] == nodes["n1"]:
+        ((number, _, state),) = runs
+        assert state == "COMPLETED"
+        details = slurm.cluster.client("scontrol", "show", "job", number)
+        if number == nodes["n1"]:
             assert kept[job] < 8, "the node was killed too late to test anything"
             assert unchanged == kept[job]
+            assert " Restarts=1 " in details
         else:
-            assert len(runs) == 1
             assert unchanged == 0
+            assert " Restarts=0 " in details
     assert markers(folder) == whole[1]
 
 
