@@ -22,14 +22,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 CLIENTS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo", "sacct")
 DAEMONS = ("munged", "slurmctld", "slurmd")
+PROGRAMS = (*DAEMONS, "slurmstepd")
 MARK = "BIGSEG_LOCAL_SLURM"
-"""Variable in the environment of the daemons, and of what they start: the folder."""
+"""Variable in the environment of the daemons: the folder."""
 
 CONFIGURATION = """\
 # Written by bigseg's scripts/local_slurm.py
@@ -45,7 +46,7 @@ SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/run/slurmctld.pid
 SlurmdPidFile={folder}/run/%n.pid
 SlurmctldLogFile={folder}/log/slurmctld.log
-SlurmdLogFile={folder}/log/%n.log
+SlurmdLogFile={folder}/log/%n/slurmd.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
@@ -120,6 +121,7 @@ class Cluster:
             self._start_munge()
             self._spawn("slurmctld", "-c")
             for node in self.nodes:
+                (self.folder / "log" / node).mkdir()
                 self.start_node(node)
             wait_for(lambda: self.states() == dict.fromkeys(self.nodes, "idle"), 60, "the nodes do not become ready")
         except ClusterError as error:
@@ -165,11 +167,11 @@ class Cluster:
 
     def start_node(self, node: str) -> None:
         """Start the daemon of a node."""
-        self._spawn("slurmd", "-N", node, SLURMD_NODENAME=node)
+        self._spawn("slurmd", "-N", node)
 
-    def _spawn(self, daemon: str, *arguments: str, **variables: str) -> None:
+    def _spawn(self, daemon: str, *arguments: str) -> None:
         """Start a daemon, which goes to the background by itself."""
-        environment = {**os.environ, **variables, "SLURM_CONF": str(self.configuration), MARK: str(self.folder)}
+        environment = {**os.environ, "SLURM_CONF": str(self.configuration), MARK: str(self.folder)}
         started = subprocess.run(
             [find(daemon) or daemon, *arguments],
             env=environment,
@@ -226,23 +228,26 @@ class Cluster:
         Killed in this order, they tell the controller nothing of their end.
         """
         daemons, jobs = [], []
-        for pid, environment in environments():
-            if node is not None and environment.get("SLURMD_NODENAME") != node:
-                continue
-            path = environment.get("PATH", "").split(os.pathsep)
-            if environment.get(MARK) == str(self.folder):
-                daemons.append(pid)
-            elif "SLURMD_NODENAME" in environment and str(self.clients) in path:
-                jobs.append(pid)
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended, or is not ours to look at
+                program, place = (process / "exe").readlink().name, (process / "cwd").readlink()
+                environment = read_environment(process)
+                if program in PROGRAMS:
+                    # Those that watch jobs overwrite their environment; each works in the folder of its node's log.
+                    own = environment.get(MARK) == str(self.folder) or self.folder / "log" in (place, place.parent)
+                    if own and node in (None, place.name):
+                        daemons.append(int(process.name))
+                elif str(self.clients) in environment.get("PATH", "").split(os.pathsep):
+                    on = environment.get("SLURMD_NODENAME")
+                    if on is not None and node in (None, on):
+                        jobs.append(int(process.name))
         return daemons + jobs
 
 
-def environments() -> Iterator[tuple[int, dict[str, str]]]:
-    """Environment of every process that may be looked at; a process that has ended has none."""
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            pairs = (entry.partition(b"=") for entry in path.read_bytes().split(b"\0"))
-            yield int(path.parent.name), {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+def read_environment(process: Path) -> dict[str, str]:
+    """Environment of a process, by its folder in ``/proc``."""
+    pairs = (entry.partition(b"=") for entry in (process / "environ").read_bytes().split(b"\0"))
+    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
 
 
 def free_ports(number: int) -> list[int]:
