@@ -232,14 +232,14 @@ class Cluster:
             with suppress(OSError):  # it has ended, or is not ours to look at
                 program, place = (process / "exe").readlink().name, (process / "cwd").readlink()
                 environment = read_environment(process)
-                if program in PROGRAMS:
+                if program.startswith(PROGRAMS):  # Debian calls them slurmd-wlm and so on
                     # Those that watch jobs overwrite their environment; each works in the folder of its node's log.
                     own = environment.get(MARK) == str(self.folder) or self.folder / "log" in (place, place.parent)
                     if own and node in (None, place.name):
                         daemons.append(int(process.name))
-                elif str(self.clients) in environment.get("PATH", "").split(os.pathsep):
-                    on = environment.get("SLURMD_NODENAME")
-                    if on is not None and node in (None, on):
+                elif (on := environment.get("SLURMD_NODENAME")) is not None and node in (None, on):
+                    path = environment.get("PATH", "").split(os.pathsep)
+                    if environment.get("SLURM_CONF") == str(self.configuration) or str(self.clients) in path:
                         jobs.append(int(process.name))
         return daemons + jobs
 
