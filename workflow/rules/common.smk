@@ -7,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 from bigseg.config.load import load_training
 from bigseg.errors import UserError
+from bigseg.planning.slurm import check_accounting
 from bigseg.planning.workflow import Workflow
 
 # A configuration given on the command line stands alone: it must not be mixed with the samples of the default one.
@@ -38,6 +39,13 @@ WORK = JOBS.config.work
 if workflow.is_main_process:  # every job reads these rules again
     for line in JOBS.warnings():
         print(f"bigseg: {line}", file=sys.stderr)
+
+
+onstart:
+    try:
+        check_accounting(getattr(workflow.executor_settings, "status_command", None))
+    except UserError as error:
+        raise WorkflowError(f"bigseg: {error}") from None
 
 
 wildcard_constraints:
@@ -103,8 +111,9 @@ def runtime(step):
     )
 
 
+# `exec`: a scheduler's SIGTERM would end a shell in between at once, and with it the job, before the block in hand is done.
 RUN = (
-    "bigseg run {params.step:q} --sample {wildcards.sample:q} --parameters {params.parameters:q}"
+    "exec bigseg run {params.step:q} --sample {wildcards.sample:q} --parameters {params.parameters:q}"
     " {params.where:q}"
     " --threads {threads} --log {log:q}"
 )

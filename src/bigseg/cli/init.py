@@ -18,7 +18,7 @@ def init(
     axes: Annotated[str | None, typer.Option(help="Order of the axes, e.g. zyx, if the file does not say.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the sample. Default: the file's.")] = None,
     truth: Annotated[str | None, typer.Option(help="Label volume to score against; FILE:KEY for HDF5.")] = None,
-    memory_gb: Annotated[float, typer.Option(min=0.5, help="Memory that one job may use.")] = 4.0,
+    memory_gb: Annotated[float, typer.Option(min=1, help="Memory that one job may use.")] = 4.0,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing config.yaml.")] = False,
 ) -> None:
     """Write a config.yaml that fits a volume (shape, voxel size, blocks, memory), ready for `snakemake`.

@@ -62,6 +62,8 @@ def _logging_to(path: Path | None) -> Iterator[None]:
         except UserError as error:
             file.write(f"bigseg: {error}\n")
             raise
+        except typer.Exit:
+            raise
         except Exception:
             file.write(traceback.format_exc())
             raise

@@ -13,8 +13,9 @@ from bigseg.stages.partition.settings import MULTICUTS
 from bigseg.stages.predict_network import read_tiling
 from bigseg.stages.step import Step
 
-_BASE_MB = 250
-"""The interpreter with its libraries takes about 140 MB."""
+_BASE_MB = 600
+"""The interpreter with its libraries takes about 140 MB. A job on a cluster holds two processes of Snakemake as well,
+of 165 MB each: the one that was submitted, and the one that it starts by `srun`."""
 
 _BYTES_PER_VOXEL = {
     "ingest": 24,
