@@ -16,9 +16,9 @@ from bigseg.stages.step import (
     Step,
     WholeStep,
     all_stored,
+    digest_tables,
     grid_parameters,
     storage_parameters,
-    zero_channels,
 )
 
 if TYPE_CHECKING:
@@ -80,6 +80,10 @@ class SegmentContacts(Step):
         write_table(self.layout.table("segment", "contacts", self.time, piece), contacts)
         return Outcome(digest_arrays(*sizes.values(), *contacts.values()))
 
+    def rehash(self, piece: int, record: Record) -> str:
+        """Both tables."""
+        return digest_tables(self.layout.table("segment", name, self.time, piece) for name in ("sizes", "contacts"))
+
     def _objects(self, piece: int) -> tuple[np.ndarray, np.ndarray]:
         """Supervoxels of the block and those that touch it, ascending, and the object of each."""
         import numpy as np
@@ -139,6 +143,10 @@ class SegmentObjects(WholeStep):
         # An object is named by its smallest supervoxel, so each merger renames one.
         return Outcome(digest_arrays(ids[renamed], final[renamed]), {"merged": int(renamed.sum())})
 
+    def rehash(self, piece: int, record: Record) -> str:
+        """The map."""
+        return digest_tables([self.layout.table("segment", "map", self.time)])
+
 
 class SegmentBlocks(Step):
     """Write the labels of a block."""
@@ -165,7 +173,7 @@ class SegmentBlocks(Step):
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shard is still there."""
-        return all_stored(self, self._store, piece, record)
+        return all_stored(self, self._store, piece)
 
     def process(self, piece: int) -> Outcome:
         """Paint the supervoxels with their objects."""
@@ -173,10 +181,17 @@ class SegmentBlocks(Step):
         from bigseg.volumes.store import VolumeArray
 
         box = self.grid.box(piece)
-        supervoxels = VolumeArray(self.layout.supervoxels, "tzyx").read(self.time, 0, box)
+        supervoxels = VolumeArray(self.layout.supervoxels, "tzyx", self.grid.shape).read(self.time, 0, box)
         labels = paint(supervoxels, self._names(piece))
         self._store.write(self.time, 0, box, labels)
-        return Outcome(digest_arrays(labels), {"zeros": zero_channels([labels])})
+        return Outcome(digest_arrays(labels))
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """The labels."""
+        from bigseg.volumes.store import VolumeArray
+
+        store = VolumeArray(self.layout.labels(), "tzyx", self.grid.shape)
+        return digest_arrays(store.read(self.time, 0, self.grid.box(piece)))
 
     def _names(self, piece: int) -> np.ndarray:
         """Compose the tables for the supervoxels of one block; nothing of the whole volume is loaded."""

@@ -10,7 +10,7 @@ from bigseg.geometry.box import triple
 from bigseg.geometry.octree import Octree
 from bigseg.resume.digest import digest_arrays
 from bigseg.stages.partition.settings import MULTICUTS, VERSION, method_parameters, number_of_levels
-from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep
+from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, digest_tables
 
 if TYPE_CHECKING:
     from bigseg.config import Config
@@ -76,6 +76,12 @@ class PartitionLevel(Step):
         digest = write_superblock(self.layout, self.time, self.level, piece, problem.nodes, clusters, solved, visible)
         objects = len(set(clusters.tolist())) - len(solved.nodes)
         return Outcome(digest, {"nodes": len(problem.nodes), "left": len(solved.nodes), "objects": objects})
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """All tables, in the order in which they were written."""
+        from bigseg.stages.partition.superblocks import table_paths
+
+        return digest_tables(table_paths(self.layout, self.time, self.level, piece, with_rim=self._with_context))
 
     def _problem(self, piece: int) -> tuple[Superblock, Superblock | None]:
         """The superblock's own graph, and with its neighbours'."""
@@ -179,6 +185,12 @@ class PartitionRoot(WholeStep):
         write_table(map_path(self.layout, self.time), {"id": problem.nodes, "cluster": clusters})
         note = {"nodes": len(problem.nodes), "edges": len(problem.edges), "objects": len(np.unique(clusters))}
         return Outcome(digest_arrays(problem.nodes, clusters), note)
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """The map."""
+        from bigseg.stages.partition.superblocks import map_path
+
+        return digest_tables([map_path(self.layout, self.time)])
 
     def _problem(self) -> Superblock:
         from bigseg.kernels.superblock import join
