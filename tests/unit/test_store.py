@@ -230,16 +230,20 @@ def test_a_truncated_shard_is_an_error_and_no_garbage(tmp_path, kept):
 
 
 @pytest.mark.parametrize("metadata", ["", "{}", "[]", "null", '{"zarr_format": 3, "node_type": "array"}'])
-def test_damaged_metadata_are_a_user_error(tmp_path, metadata):
-    grid = Grid((4, 4, 4), (4, 4, 4))
-    spec = spec_of(tmp_path, grid)
-    write_blocks(spec, grid, [0], voxels(grid.shape))
+def test_damaged_metadata_are_a_user_error_and_written_anew_by_the_next_writer(tmp_path, metadata):
+    grid = Grid((4, 4, 4), (2, 4, 4))
+    spec = spec_of(tmp_path, grid, times=2)
+    content = voxels((2, *grid.shape))
+    for t in range(2):
+        write_blocks(spec, grid, range(2), content[t], t)
+    before = (spec.path / "zarr.json").read_bytes()
     (spec.path / "zarr.json").write_text(metadata)
     with pytest.raises(UserError, match="not a readable Zarr array"):
         VolumeArray(spec.path, "tzyx")
-    with pytest.raises(UserError, match="not a readable Zarr array"):
-        ensure_array(spec)
-    assert list(spec.path.glob("c/0/0/0/0"))  # nothing is deleted implicitly
+    store = ensure_array(spec_of(tmp_path, grid, times=1))  # the writer knows its own time point only
+    for t in range(2):
+        np.testing.assert_array_equal(store.read(t, 0, whole(grid)), content[t])
+    assert (spec.path / "zarr.json").read_bytes() == before
 
 
 def test_a_missing_array_is_a_user_error(tmp_path):

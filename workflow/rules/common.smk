@@ -40,6 +40,13 @@ if workflow.is_main_process:  # every job reads these rules again
         print(f"bigseg: {line}", file=sys.stderr)
 
 
+onstart:
+    try:
+        JOBS.claim()
+    except UserError as error:
+        raise WorkflowError(f"bigseg: {error}") from None
+
+
 wildcard_constraints:
     sample="|".join(JOBS.plans),
     time=r"t\d+",

@@ -34,6 +34,7 @@ class GraphBlocks(Step):
     """
 
     stage, step, version = "graph", "blocks", 3
+    passing = True
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -108,6 +109,7 @@ class GraphEvidence(Step):
     """
 
     stage, step, version = "graph", "evidence", 1
+    passing = True
     opens = ("_nuclei", "_semantic", "_affinities")
 
     @classmethod

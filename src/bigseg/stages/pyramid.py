@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import asdict
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bigseg.config import Config
+    from bigseg.geometry.grid import Grid
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
     from bigseg.volumes.source import Source
@@ -67,6 +69,17 @@ class PyramidBlocks(Step):
             "channels": plan.header.number_of_channels if cls.kind == "image" else 1,
             "axes": image_axes(config, plan) if cls.kind == "image" else "tzyx",
         }
+
+    def pieces_of(self, blocks: Collection[int], grid: Grid) -> list[int]:
+        """Blocks of this level that pool voxels of blocks of the first."""
+        scale = [_scale(n, coarse) for n, coarse in zip(grid.shape, self.grid.shape, strict=True)]
+        found: set[int] = set()
+        for block in blocks:
+            box = grid.box(block)
+            begin = triple([b // s for b, s in zip(box.begin, scale, strict=True)])
+            end = triple([-(-e // s) for e, s in zip(box.end, scale, strict=True)])
+            found.update(self.grid.touching(Box(begin, end)))
+        return sorted(found)
 
     def needs(self, piece: int) -> list[Need]:
         """The blocks of the level before under this one."""
@@ -135,6 +148,14 @@ class PyramidBlocks(Step):
         if self.kind == "image":
             return coarse_image(self.layout, self._path(self.level), self.parameters, self.time, self.name)
         return stage_array(self.layout, self._path(self.level), self.parameters, self.time, "uint64", self.name)
+
+
+def _scale(length: int, coarse: int) -> int:
+    """The power of two by which an axis was divided, rounding up."""
+    scale = 1
+    while -(-length // scale) > coarse:
+        scale *= 2
+    return scale
 
 
 @cache

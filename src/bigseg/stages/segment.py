@@ -36,6 +36,7 @@ class SegmentContacts(Step):
     """What a block tells about objects that may be too small: their voxels and their contacts."""
 
     stage, step, version = "segment", "contacts", VERSION
+    passing = True
     looked_up_by = ("levels",)
 
     @classmethod
@@ -102,6 +103,7 @@ class SegmentObjects(WholeStep):
     """Decide which objects become part of others because they are too small."""
 
     stage, step, version = "segment", "objects", VERSION
+    passing = True
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:

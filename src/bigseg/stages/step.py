@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -87,6 +87,9 @@ class Step(ABC):
     looked_up_by: ClassVar[tuple[str, ...]] = ()
     """Parameters that only tell where something is found; ``evidence`` tells what it is."""
 
+    passing: ClassVar[bool] = False
+    """Whether only later steps read the output, so that ``bigseg clean`` may remove it once all is done."""
+
     def __init__(self, parameters: Parameters, layout: Layout, time: int) -> None:
         """Bind the step; ``time`` is ignored where the step runs once over all time points."""
         self.parameters = parameters
@@ -123,6 +126,10 @@ class Step(ABC):
     def number_of_pieces(self) -> int:
         """Number of pieces: one per block unless a step says otherwise."""
         return self.grid.number_of_blocks
+
+    def pieces_of(self, blocks: Collection[int], grid: Grid) -> list[int]:
+        """The pieces that hold voxels of blocks of the volume's grid at full resolution, ascending."""
+        return sorted(blocks)
 
     def voxels(self, piece: int) -> int:
         """Voxels that a piece stands for in the progress bar."""
@@ -232,6 +239,10 @@ class WholeStep(Step):
     def number_of_pieces(self) -> int:
         """One."""
         return 1
+
+    def pieces_of(self, blocks: Collection[int], grid: Grid) -> list[int]:
+        """The piece, if there are any blocks."""
+        return [0] if blocks else []
 
     def voxels(self, piece: int) -> int:
         """Nothing that a rate in voxels would describe."""

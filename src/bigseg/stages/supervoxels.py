@@ -28,6 +28,7 @@ class SupervoxelsBlocks(Step):
     """Supervoxels of a block; their ids never depend on another block."""
 
     stage, step, version = "supervoxels", "blocks", 1
+    passing = True
     opens = ("_mask",)
 
     @classmethod

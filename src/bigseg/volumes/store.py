@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -163,7 +163,7 @@ def ensure_array(spec: ArraySpec) -> VolumeArray:
         if spec.path.is_symlink():
             spec.path.unlink()  # a link to the user's own array, from when the image was referenced
         if (spec.path / "zarr.json").exists():
-            found = VolumeArray(spec.path, spec.axes).array
+            found = _opened(spec)
             leading = int(spec.axes[0] == "t")  # only the length of t may differ
             same = (
                 found.dtype == np.dtype(spec.dtype)
@@ -183,6 +183,24 @@ def ensure_array(spec: ArraySpec) -> VolumeArray:
             shutil.rmtree(spec.path)  # also what a kill in the middle of this left without metadata
         _create(spec)
     return VolumeArray(spec.path, spec.axes)
+
+
+def _opened(spec: ArraySpec) -> zarr.Array:
+    """The array that is there; damaged metadata are written anew, since each block's file is whole by itself.
+
+    A block whose key is known was written with these shapes, and any other is written again.
+    """
+    metadata = spec.path / "zarr.json"
+    try:
+        return VolumeArray(spec.path, spec.axes).array
+    except UserError as error:
+        if error.__cause__ is None or isinstance(error.__cause__, OSError):
+            raise  # another number of axes is no damage, and a disk that fails may come back
+    metadata.unlink()
+    times = [int(entry.name) for entry in (spec.path / "c").glob("*") if entry.name.isdecimal()]
+    length = max([spec.shape[0], *(t + 1 for t in times)]) if spec.axes[0] == "t" else spec.shape[0]
+    _create(replace(spec, shape=(length, *spec.shape[1:])))
+    return VolumeArray(spec.path, spec.axes).array
 
 
 def _create(spec: ArraySpec) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,6 +15,7 @@ from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, diges
 
 if TYPE_CHECKING:
     from bigseg.config import Config
+    from bigseg.geometry.grid import Grid
     from bigseg.kernels.superblock import Superblock
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
@@ -23,6 +25,7 @@ class PartitionLevel(Step):
     """Superblocks of one level: contract what is certain, leave the rest to the level above."""
 
     stage, version = "partition", VERSION
+    passing = True
     level: ClassVar[int]
 
     @classmethod
@@ -34,6 +37,10 @@ class PartitionLevel(Step):
     def number_of_pieces(self) -> int:
         """One per superblock."""
         return self._tree.number(self.level)
+
+    def pieces_of(self, blocks: Collection[int], grid: Grid) -> list[int]:
+        """The superblocks in which blocks lie."""
+        return sorted({self._tree.ancestor(self.level, block) for block in blocks})
 
     def voxels(self, piece: int) -> int:
         """Nothing that a rate in voxels would describe."""
@@ -151,6 +158,7 @@ class PartitionRoot(WholeStep):
     """Solve all that is left, or the whole graph of a volume without levels."""
 
     stage, step, version = "partition", "root", VERSION
+    passing = True
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:

@@ -37,6 +37,7 @@ class PartitionEnergy(Step):
     """The share of a block: what the partition pays for the edges that it owns, and what any partition has to."""
 
     stage, step, version = "partition", "energy", VERSION
+    passing = True
     looked_up_by = ("levels",)
 
     @classmethod
