@@ -131,7 +131,7 @@ class VolumeArray:
         """A shard without chunks: its index, which says of each that it is empty, and the checksum of the index."""
         shards = self.array.shards or self.array.chunks
         chunks = prod(s // c for s, c in zip(shards, self.array.chunks, strict=True))
-        index = b"\xff" * (16 * chunks)
+        index: bytes = b"\xff" * (16 * chunks)
         checksum: bytes = int(google_crc32c.value(index)).to_bytes(4, "little")
         return index + checksum
 
