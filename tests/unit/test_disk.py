@@ -50,14 +50,14 @@ def remount(path: Path, options: str) -> None:
 
 def size_of(folder: Path) -> int:
     """Bytes in whole pages, as a tmpfs counts them."""
-    return sum(-(-path.lstat().st_size // 4096) * 4096 for path in folder.rglob("*"))
+    return sum(-(-path.stat().st_size // 4096) * 4096 for path in folder.rglob("*") if path.is_file())
 
 
 def test_a_disk_that_fills_up_again_and_again(reference, small_disk):
     """Each time there is one clear error, nothing wrong remains, and more room lets the run go on where it was."""
     config = {**reference, "work": str(small_disk / "work"), "results": str(small_disk / "results")}
     needed = size_of(Path(reference["work"])) + size_of(Path(reference["results"]))
-    shares = (0.1, 0.25, 0.4, 0.55, 0.7, 0.85)
+    shares = (0.1, 0.3, 0.5, 0.7)
     for share in shares:
         remount(small_disk, f"size={int(share * needed) // 1024}k")
         with pytest.raises(UserError) as error:
