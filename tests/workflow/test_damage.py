@@ -3,56 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from bigseg.local import run_here
-from bigseg.planning.workflow import Workflow
+from workflow_checks import configuration, markers, prepare
 
 pytestmark = pytest.mark.workflow
-
-
-@pytest.fixture(scope="module")
-def first_run(cells, snakemake, tmp_path_factory) -> Path:
-    """A finished run of two time points: made in this process, and then taken over by Snakemake."""
-    folder = tmp_path_factory.mktemp("first")
-    add_time_points(folder, cells, range(2))
-    config = {
-        "samples": {"cells": {"input": {"path": "files/image_t{t}.tif"}}},
-        "blocks": {"block_shape": [24, 32, 32]},
-        "execution": {"batches": 2, "threads": 1},
-    }
-    (folder / "config.yaml").write_text(json.dumps(config))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        run_here(Workflow(config, "config.yaml"))
-    assert snakemake(folder, "--touch").status == 0
-    assert "Nothing to be done" in snakemake(folder, "-n").text
-    return folder
-
-
-def add_time_points(folder: Path, cells, times: range) -> None:
-    (folder / "files").mkdir(exist_ok=True)
-    for t in times:
-        shutil.copy2(cells.folder / f"image_t{t}.tif", folder / "files")
-
-
-@pytest.fixture
-def finished(first_run, tmp_path) -> Path:
-    """A copy; Snakemake's memory of it comes along."""
-    folder = tmp_path / "run"
-    shutil.copytree(first_run, folder)
-    return folder
-
-
-def markers(folder: Path) -> dict[str, str]:
-    root = folder / "work" / "cells" / "status"
-    return {str(path.relative_to(root)): path.read_text() for path in sorted(root.rglob("*.json"))}
 
 
 def bigseg(command, folder: Path, *arguments: str) -> Any:
@@ -135,11 +94,12 @@ def test_after_cleaning_only_what_needs_it_is_made_again(finished, command, snak
     assert removed["bytes"] > sum(work.values()) / 10
     assert "Nothing to be done" in snakemake(finished, "-n").text
 
-    add_time_points(finished, cells, range(2, 3))
+    prepare(finished, cells, configuration(), 3)
     planned = snakemake(finished, "-n")
     assert planned.jobs["predict"] == planned.jobs["graph"] == planned.jobs["measure"] == 2, planned.text
     assert planned.jobs["segment_objects"] == planned.jobs["partition"] == 1
-    (finished / "files" / "image_t2.tif").unlink()
+    for kind in ("image", "truth"):
+        (finished / "files" / f"{kind}_t2.tif").unlink()
 
     config = json.loads((finished / "config.yaml").read_text())
     (finished / "config.yaml").write_text(json.dumps({**config, "partition": {"beta": 0.6}}))
