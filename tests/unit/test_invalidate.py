@@ -29,39 +29,14 @@ from bigseg.geometry.octree import Octree
 from bigseg.layout import Layout
 from bigseg.stages.partition.levels import partition_level
 from bigseg.stages.pyramid import pyramid_step
-from bigseg.upkeep.invalidate import parse_blocks, parse_roi
+from bigseg.upkeep.invalidate import parse_blocks
 
 BLOCK, HALO = (24, 16, 16), (4, 8, 8)
 REGION = "8:16,24:26,24:26"
 """Inside block 5 of the 16."""
 
 
-# --- regions and blocks ---------------------------------------------------------------------------------------------
-
-
-@given(st.data())
-@examples(max_examples=60, deadline=None)
-def test_a_region_means_what_it_means_in_numpy(data):
-    shape = tuple(data.draw(st.integers(1, 9)) for _ in range(3))
-    volume = np.arange(np.prod(shape)).reshape(shape)
-    parts, slices = [], []
-    for n in shape:
-        first = data.draw(st.none() | st.integers(0, n - 1))
-        past = data.draw(st.none() | st.integers((first or 0) + 1, n))
-        parts.append(f"{'' if first is None else first}:{'' if past is None else past}")
-        slices.append(slice(first, past))
-    text = data.draw(st.sampled_from(["{}", "[{}]", " [{} ] "])).format(", ".join(parts))
-    box = parse_roi(text, shape)
-    np.testing.assert_array_equal(volume[box.slices], volume[tuple(slices)])
-    assert parse_roi(str(box), shape) == box, "as messages write it"
-
-
-@pytest.mark.parametrize(
-    "text", ["", "1:2", "1:2,3:4", "a:b,c:d,e:f", "5:3,:,:", "3:3,:,:", ":,:,:99", "-1:2,:,:", "1,2,3"]
-)
-def test_what_is_no_region_is_refused(text):
-    with pytest.raises(UserError, match="--roi"):
-        parse_roi(text, (8, 8, 8))
+# --- blocks ---------------------------------------------------------------------------------------------
 
 
 def test_lists_of_blocks():
