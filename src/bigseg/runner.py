@@ -21,6 +21,7 @@ from bigseg.machine import Machine
 from bigseg.progress import Progress
 from bigseg.resume.digest import digest_json
 from bigseg.resume.ledger import Ledger, Record, step_ledgers, youngest
+from bigseg.resume.locks import pieces_locked
 from bigseg.resume.marker import Marker, upstream_digests
 from bigseg.stages.step import Step
 from bigseg.stages.upstream import need_time, upstream_markers
@@ -56,6 +57,19 @@ def run_unit(step: Step, blocks: str | None, batches: int, threads: int, machine
     """
     pieces = range(step.number_of_pieces) if blocks is None else parse_batch(blocks, step.number_of_pieces)
     step.machine = machine or Machine(threads)
+    time_point = step.time if step.per_time else None
+    stop = threading.Event()
+    lock = step.layout.pieces_lock(step.stage, time_point, step.step)
+    with _on_sigterm(stop.set), pieces_locked(lock, pieces, stop.is_set) as held:
+        if not held:
+            raise StoppedError(f"{step.name}: stopped before the first block; run again to go on")
+        return _run_pieces(step, blocks, pieces, batches, threads, stop)
+
+
+def _run_pieces(
+    step: Step, blocks: str | None, pieces: range, batches: int, threads: int, stop: threading.Event
+) -> Summary:
+    """Work through pieces that no other process works on, until all are done or ``stop`` is set."""
     unit = step.unit(blocks)
     time_point = step.time if step.per_time else None
     digests = upstream_digests(upstream_markers(step, pieces, batches, keys_only=True))
@@ -64,7 +78,6 @@ def run_unit(step: Step, blocks: str | None, batches: int, threads: int, machine
     known = youngest(step_ledgers(ledger_path.parent, step.step, pieces))
     ledger = Ledger(ledger_path)
     records: dict[int, tuple[Record, bool]] = {}
-    stop = threading.Event()
 
     def work(piece: int) -> None:
         if stop.is_set():
@@ -78,7 +91,6 @@ def run_unit(step: Step, blocks: str | None, batches: int, threads: int, machine
 
     try:
         with (
-            _on_sigterm(stop.set),
             Progress(len(pieces), _label(step)) as progress,
             ThreadPoolExecutor(max_workers=max(1, step.workers(threads))) as pool,
         ):

@@ -69,6 +69,9 @@ class Source(Step):
             raise SystemExit
         return Outcome(digest_json(content), {"length": len(content)})
 
+    def rehash(self, piece, record):
+        return digest_json(self.file(piece).read_text())
+
     def content(self, piece):
         return f"{self.parameters.get('value')} {self.evidence(piece)} {piece}"
 
@@ -98,6 +101,9 @@ class Whole(WholeStep):
 
     def process(self, piece):
         return Outcome("done")
+
+    def rehash(self, piece, record):
+        return "done"
 
 
 @pytest.fixture(autouse=True)

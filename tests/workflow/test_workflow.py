@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from workflow_checks import Config, configuration, markers, prepare
 
 from bigseg.local import run_here
 from bigseg.planning.workflow import Workflow
@@ -24,31 +23,6 @@ pytestmark = pytest.mark.workflow
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = ("ingest", "predict", "supervoxels", "graph", "partition", "segment")
 """Up to the labels."""
-Config = dict[str, Any]
-
-
-def configuration(times: str = "{t}") -> Config:
-    """Four blocks in two batches; jobs of one thread, so that two run at once on two cores."""
-    return {
-        "samples": {
-            "cells": {
-                "input": {"path": f"files/image_t{times}.tif"},
-                "truth": {"path": f"files/truth_t{times}.tif"},
-            }
-        },
-        "blocks": {"block_shape": [24, 32, 32]},
-        "execution": {"batches": 2, "threads": 1},
-    }
-
-
-def prepare(folder: Path, cells, config: Config, times: int) -> None:
-    """Data and configuration in a folder; paths are relative, so that the folder may be copied."""
-    (folder / "files").mkdir(parents=True, exist_ok=True)
-    for t in range(times):
-        for kind in ("image", "truth"):
-            if not (folder / "files" / f"{kind}_t{t}.tif").exists():
-                shutil.copy2(cells.folder / f"{kind}_t{t}.tif", folder / "files")
-    (folder / "config.yaml").write_text(json.dumps(config))
 
 
 def changed(folder: Path, **sections: dict[str, Any]) -> Config:
@@ -57,12 +31,6 @@ def changed(folder: Path, **sections: dict[str, Any]) -> Config:
     config.update({name: {**config.get(name, {}), **section} for name, section in sections.items()})
     (folder / "config.yaml").write_text(json.dumps(config))
     return config
-
-
-def markers(folder: Path) -> dict[str, str]:
-    """Content of every marker by its path."""
-    root = folder / "work" / "cells" / "status"
-    return {str(path.relative_to(root)): path.read_text() for path in sorted(root.rglob("*.json"))}
 
 
 def files(folder: Path) -> dict[str, int]:
@@ -156,30 +124,6 @@ def test_without_a_configuration_the_user_is_told(tmp_path, snakemake):
 def test_the_interpreter_of_the_tests_runs_the_jobs(environment):
     found = subprocess.run(["which", "bigseg"], env=environment, capture_output=True, text=True, check=True).stdout
     assert Path(found.strip()).parent == Path(sys.executable).parent
-
-
-@pytest.fixture(scope="session")
-def first_run(cells, snakemake, tmp_path_factory) -> Path:
-    """A finished run of two time points; made once, whatever the number of test processes."""
-    root = tmp_path_factory.getbasetemp()
-    root = root.parent if os.environ.get("PYTEST_XDIST_WORKER") else root
-    folder = root / "first-run"
-    with (root / "first-run.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "complete").exists():
-            prepare(folder, cells, configuration(), 2)
-            done = snakemake(folder)
-            assert done.status == 0, done.text
-            (folder / "complete").write_text(done.text)
-    return folder
-
-
-@pytest.fixture
-def finished(first_run, tmp_path) -> Path:
-    """A copy of the finished run; Snakemake's memory of it comes along."""
-    folder = tmp_path / "run"
-    shutil.copytree(first_run, folder)
-    return folder
 
 
 def test_a_run_is_complete_and_the_same_as_one_in_this_process(finished, tmp_path, cells, monkeypatch):

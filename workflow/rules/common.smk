@@ -44,6 +44,7 @@ if workflow.is_main_process:  # every job reads these rules again
 onstart:
     try:
         check_accounting(getattr(workflow.executor_settings, "status_command", None))
+        JOBS.claim()
     except UserError as error:
         raise WorkflowError(f"bigseg: {error}") from None
 

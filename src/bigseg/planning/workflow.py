@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from bigseg.planning.evidence import unused_maps
 from bigseg.planning.resources import memory_mb, runtime_minutes
 from bigseg.planning.sample import SamplePlan, plan_sample
 from bigseg.resume.digest import digest_json
+from bigseg.resume.locks import run_locked
 from bigseg.resume.marker import Marker
 from bigseg.stages import find_step, steps_of
 from bigseg.stages.step import Step
@@ -35,6 +37,7 @@ class Workflow:
         self.config: Config = validate_config(settings, origin)
         self.plans: dict[str, SamplePlan] = {name: plan_sample(self.config, name) for name in self.config.samples}
         self._steps = {name: steps_of(self.config, plan) for name, plan in self.plans.items()}
+        self._claims = ExitStack()
         self.step = cache(self._make_step)
         self.files = cache(self._find_files)
 
@@ -57,6 +60,28 @@ class Workflow:
                     found.append(self.marker(name, sample, None, None))
                     found += [str(plan.layout.result_folder / file) for file in kind.files]
         return found
+
+    def lost(self) -> list[str]:
+        """Markers that are not there though the jobs were begun once: each was removed so that its job runs again.
+
+        Snakemake by itself misses no file that only finished jobs needed.
+        """
+        found = []
+        for name, sample, time, batch in self.jobs():
+            marker = Path(self.marker(name, sample, time, batch))
+            step = self.step(name, sample, time)
+            if not marker.exists() and step.layout.ledger(step.stage, time, step.unit(batch)).exists():
+                found.append(str(marker))
+        return found
+
+    def claim(self) -> None:
+        """Keep other runs away from the samples' intermediates until this process ends.
+
+        Raises:
+            UserError: another run works on one of them.
+        """
+        for name, plan in self.plans.items():
+            self._claims.enter_context(run_locked(plan.layout.run_lock, name))
 
     def jobs(self) -> Iterator[tuple[str, str, int | None, str | None]]:
         """Every job as (step, sample, time point, batch)."""

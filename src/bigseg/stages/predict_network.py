@@ -15,6 +15,8 @@ from bigseg.networks.settings import channels_of, outputs_of
 from bigseg.networks.tiling import Tiling, choose_core, first_core, halo_of, voxels
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from bigseg.config import Config
@@ -140,6 +142,15 @@ class NetworkRun:
                 raise UserError("the image holds NaN or infinity", "replace these voxels, e.g. by 0")
         return self._predictor().predict(apply_steps(image, self.operations), source, block)
 
+    def arrays(self) -> dict[str, tuple[Path, str]]:
+        """Where the maps lie, and the axes of each."""
+        found = {"boundary": (self._layout.boundary_map, "tzyx")}
+        if "foreground" in self._parameters["roles"]:
+            found["foreground"] = (self._layout.foreground_map, "tzyx")
+        if self._parameters["offsets"]:
+            found["affinities"] = (self._layout.affinity_maps, "tczyx")
+        return found
+
     def stores(self) -> dict[str, VolumeArray]:
         """The arrays that are written, by map."""
         return self._stores
@@ -149,15 +160,13 @@ class NetworkRun:
         from bigseg.volumes.image import stage_array, stage_channels
 
         layout, parameters, dtype = self._layout, self._parameters, self._parameters["dtype"]
-        writer = "predict.blocks"
-        found = {"boundary": stage_array(layout, layout.boundary_map, parameters, self._time, dtype, writer)}
-        if "foreground" in parameters["roles"]:
-            path = layout.foreground_map
-            found["foreground"] = stage_array(layout, path, parameters, self._time, dtype, writer)
-        if parameters["offsets"]:
-            path, count = layout.affinity_maps, len(parameters["offsets"])
-            found["affinities"] = stage_channels(layout, path, parameters, self._time, count, dtype, writer)
-        return found
+        writer, count = "predict.blocks", len(parameters["offsets"])
+        return {
+            name: stage_channels(layout, path, parameters, self._time, count, dtype, writer)
+            if "c" in axes
+            else stage_array(layout, path, parameters, self._time, dtype, writer)
+            for name, (path, axes) in self.arrays().items()
+        }
 
     def close(self) -> None:
         """Give the device's memory back."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bigseg.resume.digest import digest_json
+from bigseg.errors import UserError
+from bigseg.layout import MADE_AGAIN
+from bigseg.resume.digest import digest_file, digest_json
 from bigseg.stages.partition.settings import MULTICUTS
 from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, grid_parameters, image_parameters
 
 if TYPE_CHECKING:
     from bigseg.config import Config
     from bigseg.planning.sample import SamplePlan
+    from bigseg.resume.ledger import Record
 
 
 class ReportPage(WholeStep):
@@ -56,4 +59,18 @@ class ReportPage(WholeStep):
         from bigseg.reporting.page import write_report
 
         write_report(self.layout, self.parameters)
-        return Outcome(digest_json(self.parameters))
+        # The page tells when it was made, so its files are no part of the digest: that must come out the same again.
+        written = {name: digest_file(self.layout.result_folder / name) for name in self.files}
+        return Outcome(digest_json(self.parameters), {"files": written})
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """The files, whose fingerprints are in the note."""
+        for name, written in record.note.get("files", {}).items():
+            path = self.layout.result_folder / name
+            try:
+                same = digest_file(path) == written
+            except OSError as error:
+                raise UserError(f"{path}: is missing or cannot be read ({error.strerror})", MADE_AGAIN) from error
+            if not same:
+                raise UserError(f"{path}: is not what was written", MADE_AGAIN)
+        return digest_json(self.parameters)
