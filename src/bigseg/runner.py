@@ -109,9 +109,9 @@ def _run_piece(step: Step, piece: int, digests: Digests, record: Record | None, 
         key = piece_key(step, piece, digests)
         if record is not None and record.key == key and step.intact(piece, record):
             return record, False
-        if record is not None:
-            # What the store holds is about to change: after a kill the old record must not be taken for its content.
-            ledger.append(Record.begun(piece))
+        # What the store holds is about to change: after a kill an old record must not be taken for its content. Where
+        # there is none, the line only tells which blocks were in hand, and need not outlive a loss of power.
+        ledger.append(Record.begun(piece), durable=record is not None)
         outcome = step.process(piece)
         record = Record(piece, key, outcome.digest, round(time.perf_counter() - started, 4), outcome.note)
         ledger.append(record)

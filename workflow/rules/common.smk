@@ -83,12 +83,6 @@ def parameters(step):
     return lambda wildcards: JOBS.parameters(named(step, wildcards), wildcards.sample)
 
 
-def where(wildcards):
-    """Params function: the folders, and the jobs per step, which name the markers."""
-    batches = JOBS.plans[wildcards.sample].batches
-    return ["--results", JOBS.config.results, "--work", JOBS.config.work, "--batches", str(batches)]
-
-
 def memory(step):
     """Resource function: memory in MB."""
     return lambda wildcards, threads, attempt: JOBS.memory_mb(
@@ -103,10 +97,13 @@ def runtime(step):
     )
 
 
+# Only what a result depends on is among the params, because Snakemake starts a job again when one of them changes.
+# Where files lie and how the work is run is filled in from these variables.
+FOLDERS = ["--results", JOBS.config.results, "--work", JOBS.config.work]
+MACHINE = JOBS.machine()
 RUN = (
     "bigseg run {params.step:q} --sample {wildcards.sample:q} --parameters {params.parameters:q}"
-    " {params.where:q}"
-    " --threads {threads} --log {log:q}"
+    " {FOLDERS:q} --threads {threads} --log {log:q}"
 )
 RUN_TIME = RUN + " --time {wildcards.time}"
 RUN_BATCH = RUN_TIME + " --blocks {wildcards.blocks}"

@@ -17,7 +17,5 @@ rule predict:
     params:
         step="predict.blocks",
         parameters=parameters("predict.blocks"),
-        where=where,
-        machine=JOBS.machine(),
     shell:
-        RUN_BATCH + " {params.machine:q}"
+        RUN_BATCH + " {MACHINE:q}"

@@ -36,6 +36,5 @@ rule report:
     params:
         step="report.page",
         parameters=parameters("report.page"),
-        where=where,
     shell:
         RUN

@@ -16,7 +16,6 @@ rule segment_contacts:
     params:
         step="segment.contacts",
         parameters=parameters("segment.contacts"),
-        where=where,
     shell:
         RUN_BATCH
 
@@ -39,7 +38,6 @@ rule segment_objects:
     params:
         step="segment.objects",
         parameters=parameters("segment.objects"),
-        where=where,
     shell:
         RUN_TIME
 
@@ -62,6 +60,5 @@ rule segment:
     params:
         step="segment.blocks",
         parameters=parameters("segment.blocks"),
-        where=where,
     shell:
         RUN_BATCH
