@@ -118,7 +118,7 @@ def run(step, batches=1, threads=1):
     """Every batch of a step; what was done and what was skipped."""
     step.processed.clear()
     for batch in make_batches(step.number_of_pieces, batches):
-        run_unit(step, batch_name(batch), batches, threads)
+        run_unit(step, batch_name(batch), threads)
     return sorted(step.processed)
 
 
@@ -131,10 +131,10 @@ def files_below(folder: Path):
 
 def test_a_second_run_does_nothing_and_leaves_the_same_marker(layout):
     step = Source({"value": 1}, layout)
-    assert run_unit(step, ALL, 1, 1) == Summary(done=BLOCKS, skipped=0)
+    assert run_unit(step, ALL, 1) == Summary(done=BLOCKS, skipped=0)
     path = layout.marker("tiny", 0, f"source-{ALL}")
     before = path.read_bytes()
-    assert run_unit(step, ALL, 1, 1) == Summary(done=0, skipped=BLOCKS)
+    assert run_unit(step, ALL, 1) == Summary(done=0, skipped=BLOCKS)
     assert path.read_bytes() == before
     assert sorted(Marker.read(path).digests) == list(range(BLOCKS))
 
@@ -184,14 +184,14 @@ def test_a_piece_runs_if_what_its_halo_touches_changed(layout):
 def test_a_step_over_all_times_reads_all_markers_and_has_one(layout):
     run(Source({"value": 1}, layout), 4)
     step = Whole({}, layout, 0)
-    assert run_unit(step, None, 4, 2) == Summary(1, 0)
-    assert run_unit(step, None, 4, 2) == Summary(0, 1)
+    assert run_unit(step, None, 2) == Summary(1, 0)
+    assert run_unit(step, None, 2) == Summary(0, 1)
     assert Marker.read(layout.marker("tiny", None, "whole")).time is None
 
 
 def test_a_missing_marker_is_a_user_error(layout):
-    with pytest.raises(UserError, match="source-000000-000005"):
-        run_unit(Neighbours({}, layout), ALL, 1, 1)
+    with pytest.raises(UserError, match="no marker tells of tiny"):
+        run_unit(Neighbours({}, layout), ALL, 1)
 
 
 def test_a_marker_that_lacks_a_piece_is_a_user_error(layout):
@@ -200,7 +200,7 @@ def test_a_marker_that_lacks_a_piece_is_a_user_error(layout):
     marker = Marker.read(path)
     Marker(marker.step, 0, 1, marker.fingerprint, {p: d for p, d in marker.digests.items() if p != 4}).write(path)
     with pytest.raises(UserError, match="block 4"):
-        run_unit(Neighbours({}, layout), ALL, 1, 1)
+        run_unit(Neighbours({}, layout), ALL, 1)
 
 
 # --- independence ---------------------------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def test_a_failure_names_the_block_and_keeps_what_was_done(layout, error, told, 
         run(step, threads=threads)
     assert "tiny.source, time point 0, block 4 [0:1, 0:1, 4:5]" in caught.value.problem
     assert caught.value.remedy
-    recorded = {record.piece for record in read_ledger(layout.ledger("tiny", 0, f"source-{ALL}"))}
+    recorded = {record.piece for record in read_ledger(layout.ledger("tiny", 0, f"source-{ALL}")) if record.finished}
     assert recorded == set(step.processed) - {4}
     assert recorded >= {0, 1, 2, 3} if threads == 1 else recorded
     assert not layout.marker("tiny", 0, f"source-{ALL}").exists()
@@ -332,7 +332,7 @@ SLOW = """
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
     folder = Path({folder!r})
-    print(run_unit(Slow({{"value": 1}}, Layout(folder / "results", folder / "work", "sample")), ALL, 1, 1))
+    print(run_unit(Slow({{"value": 1}}, Layout(folder / "results", folder / "work", "sample")), ALL, 1))
 """
 
 

@@ -27,7 +27,7 @@ def read_jobs():
         )
     origin = ", ".join(map(str, workflow.configfiles)) or "config"
     try:
-        return Workflow(config, origin)
+        return Workflow(config, origin, within_job=not workflow.is_main_process)
     except UserError as error:
         raise WorkflowError(f"bigseg: {error}") from None
 

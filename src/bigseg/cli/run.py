@@ -21,7 +21,6 @@ def run(
     parameters: Annotated[str, typer.Option(help="What the step's result depends on, as JSON.")],
     time: Annotated[str, typer.Option(help="Time point, e.g. t0003; `all` for a step over all of them.")] = "all",
     blocks: Annotated[str | None, typer.Option(help="Batch of blocks, FIRST-LAST.")] = None,
-    batches: Annotated[int, typer.Option(min=1, help="Upper limit of jobs per step, as in the configuration.")] = 200,
     results: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results"),
     work: Annotated[Path, typer.Option(help="Folder of the intermediates.")] = Path("work"),
     threads: Annotated[int, typer.Option(min=1, help="Blocks at the same time.")] = 1,
@@ -42,7 +41,7 @@ def run(
     with _logging_to(log):
         bound = find_step(step)(settings, Layout(results, work, sample), 0 if time == "all" else int(time[1:]))
         try:
-            summary = run_unit(bound, blocks, batches, threads, machine)
+            summary = run_unit(bound, blocks, threads, machine)
         except StoppedError as stopped:
             sys.stderr.write(f"{stopped}\n")
             raise typer.Exit(143) from stopped
