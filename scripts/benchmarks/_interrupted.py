@@ -92,32 +92,40 @@ def unlock(folder: Path) -> None:
     finish(folder, "--unlock")
 
 
-def kill_tree(process: psutil.Popen) -> int:
-    """End a process and all that it started with SIGKILL, at once.
+@dataclass(frozen=True)
+class Killed:
+    """What was there when a run was killed.
 
-    Returns:
-        How many blocks can have been in hand: the threads of all jobs.
+    Attributes:
+        in_hand: how many blocks can have been in hand: the threads of all jobs.
+        cpu_seconds: processor time of all its processes until then.
     """
-    family = [process, *process.children(recursive=True)]
-    in_hand = 0
+
+    in_hand: int
+    cpu_seconds: float
+
+
+def kill_tree(process: psutil.Popen) -> Killed:
+    """End a process and all that it started with SIGKILL, at once."""
+    family: list[psutil.Process] = []
+    while found := [one for one in (process, *process.children(recursive=True)) if one not in family]:
+        for member in found:  # all are stopped first, so that none sees another one die
+            family.append(member)
+            with suppress(psutil.NoSuchProcess):
+                member.suspend()
+    in_hand, seconds = 0, 0.0
     for member in family:
         with suppress(psutil.NoSuchProcess):
-            command = member.cmdline()
+            command, used = member.cmdline(), member.cpu_times()
+            seconds += used.user + used.system + used.children_user + used.children_system
             if "run" in command and any(Path(word).name == "bigseg" for word in command[:2]):
                 in_hand += int(command[command.index("--threads") + 1])
-    for member in family:  # stopped first, so that none sees another one die
-        with suppress(psutil.NoSuchProcess):
-            member.suspend()
-    # What was started since the list was made.
-    for member in process.children(recursive=True):
-        if member not in family:
-            family.append(member)
     for member in family:
         with suppress(psutil.NoSuchProcess):
             member.kill()
     process.wait()
     psutil.wait_procs(family)
-    return in_hand
+    return Killed(in_hand, seconds)
 
 
 @dataclass(frozen=True)

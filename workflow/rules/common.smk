@@ -83,6 +83,12 @@ def parameters(step):
     return lambda wildcards: JOBS.parameters(named(step, wildcards), wildcards.sample)
 
 
+def places(step):
+    """Params function: where to look for what is known by its content. Snakemake passes by a change of these, because
+    the function takes ``input``."""
+    return lambda wildcards, input: JOBS.places(named(step, wildcards), wildcards.sample)
+
+
 def memory(step):
     """Resource function: memory in MB."""
     return lambda wildcards, threads, attempt: JOBS.memory_mb(
@@ -105,5 +111,6 @@ RUN = (
     "bigseg run {params.step:q} --sample {wildcards.sample:q} --parameters {params.parameters:q}"
     " {FOLDERS:q} --threads {threads} --log {log:q}"
 )
+PLACES = " --places {params.places:q}"
 RUN_TIME = RUN + " --time {wildcards.time}"
 RUN_BATCH = RUN_TIME + " --blocks {wildcards.blocks}"

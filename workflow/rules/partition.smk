@@ -82,8 +82,9 @@ rule partition_energy:
     params:
         step="partition.energy",
         parameters=parameters("partition.energy"),
+        places=places("partition.energy"),
     shell:
-        RUN_BATCH
+        RUN_BATCH + PLACES
 
 
 rule partition_quality:

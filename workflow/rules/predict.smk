@@ -17,5 +17,6 @@ rule predict:
     params:
         step="predict.blocks",
         parameters=parameters("predict.blocks"),
+        places=places("predict.blocks"),
     shell:
-        RUN_BATCH + " {MACHINE:q}"
+        RUN_BATCH + PLACES + " {MACHINE:q}"

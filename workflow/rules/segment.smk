@@ -16,8 +16,9 @@ rule segment_contacts:
     params:
         step="segment.contacts",
         parameters=parameters("segment.contacts"),
+        places=places("segment.contacts"),
     shell:
-        RUN_BATCH
+        RUN_BATCH + PLACES
 
 
 rule segment_objects:
@@ -60,5 +61,6 @@ rule segment:
     params:
         step="segment.blocks",
         parameters=parameters("segment.blocks"),
+        places=places("segment.blocks"),
     shell:
-        RUN_BATCH
+        RUN_BATCH + PLACES

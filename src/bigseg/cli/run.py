@@ -19,6 +19,7 @@ def run(
     step: Annotated[str, typer.Argument(help="Stage and step, e.g. supervoxels.blocks.")],
     sample: Annotated[str, typer.Option(help="Name of the sample.")],
     parameters: Annotated[str, typer.Option(help="What the step's result depends on, as JSON.")],
+    places: Annotated[str, typer.Option(help="What else the step is told, as JSON: where to look for things.")] = "{}",
     time: Annotated[str, typer.Option(help="Time point, e.g. t0003; `all` for a step over all of them.")] = "all",
     blocks: Annotated[str | None, typer.Option(help="Batch of blocks, FIRST-LAST.")] = None,
     results: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results"),
@@ -35,7 +36,7 @@ def run(
     from bigseg.runner import StoppedError, run_unit
     from bigseg.stages import find_step
 
-    settings = json.loads(parameters)
+    settings = {**json.loads(parameters), **json.loads(places)}
     machine = Machine(threads, device, network_memory_gb, compile_network)
     settings.pop("version", None)  # the code's own version counts; the rule passes it so that a change is noticed
     with _logging_to(log):

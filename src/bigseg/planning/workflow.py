@@ -100,9 +100,13 @@ class Workflow:
 
     def parameters(self, name: str, sample: str) -> str:
         """What the result of a step depends on, with its version, as JSON."""
-        kind = find_step(name)
-        resolved = kind.resolve(self.config, self.plans[sample])
-        return json.dumps({"version": kind.version, **resolved}, sort_keys=True)
+        step = self.step(name, sample, None)
+        return json.dumps({"version": step.version, **step.dependence}, sort_keys=True)
+
+    def places(self, name: str, sample: str) -> str:
+        """What else a step is told, as JSON: where to look for things that are known by their content."""
+        step = self.step(name, sample, None)
+        return json.dumps({key: step.parameters[key] for key in step.looked_up_by if key in step.parameters}, sort_keys=True)
 
     def memory_mb(self, name: str, sample: str, threads: int, attempt: int) -> int:
         """Memory in MB that a job of a step asks for."""
