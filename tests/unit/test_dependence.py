@@ -1,8 +1,8 @@
 """Every key of the configuration: what the planner does after a change is what is declared in ``config/dependence.py``.
 
 The keys are those of the models; a new key without a declaration fails here, and so does one that no longer reaches
-what is declared. Values to change to are made from the type of each key; those that the models or the planner refuse are
-passed over, but one must be legal.
+what is declared. Values to change to are made from the type of each key; those that the models or the planner refuse
+are passed over, but one must be legal.
 """
 
 from __future__ import annotations

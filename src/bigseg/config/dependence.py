@@ -141,4 +141,4 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
     "execution.compile": (),
 }
 """Every key, with the stages that it reaches. The report shows all settings, so that it is written again for every key
-but those of ``execution``, ``results`` and ``work``; of these nothing depends, but in other folders nothing is done yet."""
+but those of ``execution``, ``results`` and ``work``; on these nothing depends, but in other folders nothing is done."""

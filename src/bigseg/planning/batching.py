@@ -19,7 +19,10 @@ class Batching:
     """The batches of one sample's steps, decided once, from the markers that are there at the first question."""
 
     def __init__(
-        self, batches: int, step: Callable[[str, int | None], Step], is_done: Callable[[Step, int | None, str | None], bool]
+        self,
+        batches: int,
+        step: Callable[[str, int | None], Step],
+        is_done: Callable[[Step, int | None, str | None], bool],
     ) -> None:
         """Decide nothing yet.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from bigseg.config import Config, validate_config
@@ -106,7 +105,9 @@ class Workflow:
     def places(self, name: str, sample: str) -> str:
         """What else a step is told, as JSON: where to look for things that are known by their content."""
         step = self.step(name, sample, None)
-        return json.dumps({key: step.parameters[key] for key in step.looked_up_by if key in step.parameters}, sort_keys=True)
+        return json.dumps(
+            {key: step.parameters[key] for key in step.looked_up_by if key in step.parameters}, sort_keys=True
+        )
 
     def memory_mb(self, name: str, sample: str, threads: int, attempt: int) -> int:
         """Memory in MB that a job of a step asks for."""
