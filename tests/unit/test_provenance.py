@@ -27,17 +27,6 @@ from bigseg.planning.rerun import write_config_of
 from bigseg.stages.report import ReportPage
 from bigseg.stages.step import Outcome
 
-    "ingest",
-    "predict",
-    "supervoxels",
-    "graph",
-    "partition",
-    "segment",
-    "pyramid",
-    "measure",
-    "evaluate",
-    "seams",
-)
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
