@@ -48,7 +48,7 @@ def batches_of(pieces: Iterable[int], batches: Sequence[range]) -> list[int]:
 
 
 def tile(batches: Iterable[range], number_of_pieces: int) -> list[range] | None:
-    """Those of some batches that tile ``0 … number_of_pieces - 1``, the longest where there is a choice; None if none."""
+    """Those of some batches that tile ``0 … number_of_pieces - 1``, the longest where there is a choice; or None."""
     by_start: dict[int, list[range]] = {}
     for batch in batches:
         by_start.setdefault(batch.start, []).append(batch)

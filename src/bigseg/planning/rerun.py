@@ -57,8 +57,8 @@ def write_config_of(folder: Path, provenance: Path, *, force: bool) -> list[str]
         *lines,
         f"wrote {target}",
         f"next: cd {shlex.quote(str(folder))} && snakemake --cores all",
-        f"then compare the digests of `steps` in results/{name}/provenance.json there and in {provenance}: only those of "
-        "pyramid.metadata, which name the path of the input, may differ",
+        f"then compare the digests of `steps` in results/{name}/provenance.json there and in {provenance}: "
+        "only those of pyramid.metadata, which name the path of the input, may differ",
     ]
 
 
