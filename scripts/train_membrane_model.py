@@ -1,6 +1,6 @@
 """Train the membrane network that ships with bigseg, on synthetic stains alone: ``train_membrane_model.py FOLDER``.
 
-FOLDER takes the volumes (about 20 MB) and the training's state; a second call goes on where the first one stopped.
+FOLDER takes the volumes (about 100 MB) and the training's state; a second call goes on where the first one stopped.
 Cells are those of :class:`bigseg.kernels.tissue.Tissue` in many sizes and proportions, and crops of real cell shapes
 (labels only) from ``../shared/data/membranes/cell_labels.h5`` where that file is; stains are those of
 :mod:`bigseg.training.stain`. Everything follows from the seed. No real image is used.
@@ -32,8 +32,8 @@ GEOMETRY = Path(__file__).resolve().parents[2] / "shared" / "data" / "membranes"
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHIPPED = REPOSITORY / "src" / "bigseg" / "models" / "membrane"
 CARD = REPOSITORY / "docs" / "membrane.md"
-SHAPE: Triple = (40, 96, 96)
-VOLUMES, COMPARED = 64, 8
+SHAPE: Triple = (48, 128, 128)
+VOLUMES, COMPARED = 160, 8
 REAL_SHARE = 0.4
 """Share of the volumes with real cell shapes."""
 
@@ -41,12 +41,14 @@ MOST_BOUNDARY = 0.45
 """Share of boundary voxels from which on nobody could tell the cells apart."""
 MOST_BLUR = 0.1
 """Likewise, the largest blur relative to the diameter of the cells."""
+MOST_WALL = 0.06
+"""The largest extra thickness of a wall's sides, likewise."""
 
 
 def voronoi_cells(rng: np.random.Generator) -> tuple[np.ndarray, tuple[float, float, float]]:
     """Cells of a synthetic tissue, and the proportions of its voxels."""
     flat = float(np.exp(rng.uniform(0, np.log(4)))) if rng.random() < 0.7 else 1.0
-    diameter = float(np.exp(rng.uniform(np.log(max(14.0, 6.0 * flat)), np.log(52.0))))
+    diameter = float(np.exp(rng.uniform(np.log(max(14.0, 6.0 * flat)), np.log(90.0))))
     stretch = float(np.exp(rng.uniform(-0.5, 0.5)))  # cells longer along y or x
     tissue = Tissue(
         SHAPE,
@@ -97,19 +99,20 @@ def make_volume(path: Path, seed: list[int], geometry: np.ndarray | None) -> Non
         if find_boundaries(labels).mean() < MOST_BOUNDARY:
             break
     stain = Stain.draw(rng)
-    stain = replace(stain, blur=min(stain.blur, MOST_BLUR * diameter(labels, sampling)))
+    size = diameter(labels, sampling)
+    stain = replace(stain, blur=min(stain.blur, MOST_BLUR * size), thickness=min(stain.thickness, MOST_WALL * size))
     image = render(labels, stain, sampling, rng)
     partial = path.with_suffix(".part")
     with h5py.File(partial, "w") as file:
         for name, values in (("raw", image), ("label", labels.astype(np.uint32))):
-            data = file.create_dataset(name, data=values, chunks=(20, 48, 48), compression="gzip")
+            data = file.create_dataset(name, data=values, chunks=(24, 64, 64), compression="gzip")
             data.attrs["element_size_um"] = sampling
         file.attrs["stain"] = json.dumps(asdict(stain))
     partial.replace(path)
 
 
-def configuration(folder: Path, epochs: int, seed: int, start: Path | None = None) -> Training:
-    """The training: with large steps, or, from the model ``start``, with small ones."""
+def configuration(folder: Path, epochs: int, seed: int) -> Training:
+    """The training."""
 
     def volumes(kind: str, count: int) -> list[dict[str, object]]:
         paths = [str(folder / f"{kind}{i:03d}.h5") for i in range(count)]
@@ -117,31 +120,28 @@ def configuration(folder: Path, epochs: int, seed: int, start: Path | None = Non
 
     return Training.model_validate(
         {
-            "output": str(folder / ("membrane" if start else "first")),
+            "output": str(folder / "membrane"),
             "train": volumes("learn", VOLUMES),
             "validate_on": volumes("compare", COMPARED),
             "normalise": "percentiles",
             "voxel_size_um": "none",
-            "network": {
-                "name": "UNet3D",
-                "f_maps": [12, 24, 48],
-                "layer_order": "bcr",
-                "initial_model": str(start) if start else None,
-            },
+            "network": {"name": "UNet3D", "f_maps": [16, 32, 64, 96], "layer_order": "bcr"},
             "target": {"grow": 1.0},
             "loss": {"name": "bce_dice"},
-            "optimiser": {"learning_rate": 5e-4 if start else 3e-3, "patience": 0},
+            "optimiser": {"learning_rate": 2e-3, "schedule": "cosine"},
             "augment": {
                 "elastic": 0.0,  # the cells are as varied as deformation could make them
                 "contrast": 0.25,
                 "gaussian_noise": 0.1,
                 "poisson_noise": 0.1,
             },
-            "patch": [24, 64, 64],
+            "patch": [32, 96, 96],
             "batch": 2,
+            "precision": "bfloat16",
             "epochs": epochs,
-            "iterations": 50,
-            "seed": seed + 1000 * (start is not None),  # other patches than before
+            "iterations": 100,
+            "seed": seed,
+            "validation": {"every": 2},
             "name": "bigseg membrane",
             "description": "A small U-Net that finds stained membranes, trained on synthetic tissue.",
         }
@@ -160,14 +160,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to work; created if need be")
-    parser.add_argument(
-        "--epochs",
-        type=int,
-        nargs=2,
-        default=(8, 6),
-        metavar="N",
-        help="epochs of 50 iterations, coarse and fine (8 6)",
-    )
+    parser.add_argument("--epochs", type=int, default=14, metavar="N", help="epochs of 100 iterations (14)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another number, another model (0)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the network (1)")
     parser.add_argument("--ship", action="store_true", help="put the model into the package when all epochs are done")
@@ -181,9 +174,7 @@ def main() -> None:
         for i in range(count):
             stream = [arguments.seed, len(kind), i]
             make_volume(arguments.folder / f"{kind}{i:03d}.h5", stream, geometry)
-    first = train(configuration(arguments.folder, arguments.epochs[0], arguments.seed), threads=arguments.threads)
-    last = configuration(arguments.folder, arguments.epochs[1], arguments.seed, Path(first.model))
-    done = train(last, threads=arguments.threads)
+    done = train(configuration(arguments.folder, arguments.epochs, arguments.seed), threads=arguments.threads)
     if arguments.ship:
         ship(Path(done.model))
     print(json.dumps(asdict(done)))

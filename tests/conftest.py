@@ -9,12 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import tifffile
 
 from bigseg.geometry.box import Box
 from bigseg.kernels.tissue import Tissue
+
+# How fast an example is says more of the machine than of the code.
+hypothesis.settings.register_profile("bigseg", deadline=None)
+hypothesis.settings.load_profile("bigseg")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHAPE = (24, 64, 64)

@@ -151,6 +151,61 @@ def test_unet2d_nuclei_broad_reproduces_its_test_output():
     assert model.description.by_construction
 
 
+def test_a_package_of_the_older_format_gives_what_its_network_gives(tmp_path):
+    """RDF 0.4: axes as letters, a smallest shape and a step, processing with its own axes."""
+    network_file = onnx_file(tmp_path / "weights.onnx")
+    raw = np.random.default_rng(1).normal(3, 2, (1, 1, 32, 32)).astype(np.float32)
+    expected = load(network_file)(torch.from_numpy((raw - raw.mean()) / raw.std())).numpy()
+    for name, values in (("test_input", raw), ("test_output", expected)):
+        np.save(tmp_path / f"{name}.npy", values)
+    (tmp_path / "README.md").write_text("# Old\n")
+    steps = {"min": [1, 1, 32, 32], "step": [0, 0, 4, 4]}
+    same = {"reference_tensor": "raw", "scale": [1.0] * 4, "offset": [0.0] * 4}
+    normalise = {"name": "zero_mean_unit_variance", "kwargs": {"axes": "cyx", "mode": "per_sample", "eps": 1e-6}}
+    clip = {"name": "clip", "kwargs": {"min": 0.0, "max": 1.0}}
+    tensor = {"axes": "bcyx", "data_type": "float32"}
+    settings = {
+        "format_version": "0.4.10",
+        "type": "model",
+        "name": "old network",
+        "description": "A network described as they were in 2023.",
+        "authors": [{"name": "somebody"}],
+        "cite": [{"text": "a paper", "url": "https://example.com"}],
+        "license": "MIT",
+        "documentation": "README.md",
+        "timestamp": "2023-01-01T00:00:00",
+        "inputs": [{"name": "raw", **tensor, "shape": steps, "preprocessing": [normalise]}],
+        "outputs": [{"name": "out", **tensor, "shape": same, "halo": [0, 0, 4, 4], "postprocessing": [clip]}],
+        "test_inputs": ["test_input.npy"],
+        "test_outputs": ["test_output.npy"],
+        "weights": {"onnx": {"source": "weights.onnx", "opset_version": 17}},
+    }
+    (tmp_path / "rdf.yaml").write_text(yaml.safe_dump(settings))
+    model = load(tmp_path)
+    described = model.description
+    assert (described.source, described.dims, described.divisibility) == ("bioimageio", 2, (1, 4, 4))
+    assert described.minimum_shape == (1, 32, 32)
+    assert [operation.name for operation in described.postprocessing] == ["clip"]
+    given = apply_steps(raw, resolve(described.preprocessing, [Values.of(raw)]))[0]
+    assert np.abs(model(torch.from_numpy(given[None])).numpy() - expected).max() < 1e-5
+
+
+def test_an_id_of_the_zoo_is_asked_for_and_offline_is_told(monkeypatch):
+    import bioimageio.spec
+
+    asked = []
+
+    def unreachable(source, **_):
+        asked.append(source)
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(bioimageio.spec, "load_description", unreachable)
+    with pytest.raises(UserError, match="no route to host") as caught:
+        load(Path("affable-shark"))
+    assert asked == ["affable-shark"]
+    assert "online" in caught.value.remedy
+
+
 def test_a_damaged_package_is_told(tmp_path):
     folder = package(tmp_path / "model")
     content = (folder / "weights.pt").read_bytes()

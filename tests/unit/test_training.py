@@ -19,6 +19,7 @@ from bigseg.errors import UserError
 from bigseg.geometry.box import Box
 from bigseg.networks.description import ModelSpec
 from bigseg.networks.model import load_model
+from bigseg.training import loop
 from bigseg.training.checkpoint import folder_of
 from bigseg.training.data import LabelledVolume, PatchSampler, read_mirrored, validation_boxes
 from bigseg.training.loop import preprocessing_of, train
@@ -54,6 +55,57 @@ def test_a_stopped_training_goes_on_as_though_it_had_not(tmp_path: Path, tissue:
     assert len({row["learning_rate"] for row in histories[0]["history"]}) > 1
     best = [torch.load(Path(c.output) / "weights.pt", weights_only=True) for c in (whole, parts)]
     assert all(torch.equal(best[0][key], best[1][key]) for key in best[0])
+
+
+def test_the_cosine_schedule_goes_on_too_and_ends_near_zero(
+    tmp_path: Path, tissue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optimiser = {"learning_rate": 1e-2, "schedule": "cosine"}
+    whole = tiny_training(tmp_path / "whole", tissue, epochs=3, optimiser=optimiser, precision="bfloat16")
+    train(whole, device="cpu")
+    parts = tiny_training(tmp_path / "parts", tissue, epochs=3, optimiser=optimiser, precision="bfloat16")
+
+    save = loop.save
+
+    def save_and_stop(*arguments: Any) -> None:
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "save", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(parts, device="cpu")
+    monkeypatch.setattr(loop, "save", save)
+    train(parts, device="cpu")
+    one, other = weights(whole), weights(parts)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    rates = [loop.cosine_rate(whole, i) for i in range(9)]
+    assert rates[0] == pytest.approx(1e-2)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.05 * rates[0]
+    # Its rates would have been others, had more epochs been asked for.
+    longer = tiny_training(tmp_path / "parts", tissue, epochs=4, optimiser=optimiser, precision="bfloat16")
+    with pytest.raises(UserError, match="epochs was 3, is 4"):
+        train(longer, device="cpu")
+
+
+def test_a_long_cosine_rises_first(tissue: Path) -> None:
+    config = tiny_training(Path("unused"), tissue, epochs=10, iterations=100, optimiser={"schedule": "cosine"})
+    rates = [loop.cosine_rate(config, i) for i in range(1000)]
+    assert rates[:11] == sorted(rates[:11])
+    assert rates.index(max(rates)) in (9, 10)
+    assert max(rates) == config.optimiser.learning_rate
+
+
+def test_axes_are_exchanged_only_if_voxels_are_cubes(tmp_path: Path, tissue: Path) -> None:
+    train(tiny_training(tmp_path, tissue, epochs=1, augment={"transpose": True}), device="cpu")
+    flat = volume(tissue)
+    flat["raw"] = {**flat["raw"], "voxel_size_um": [1.0, 0.5, 0.5]}
+    config = tiny_training(tmp_path / "flat", tissue, augment={"transpose": True}, train=[flat])
+    with pytest.raises(UserError, match=r"augment\.transpose: voxels of train\.0 are no cubes"):
+        train(config, device="cpu")
+    plane = {"network": {"name": "UNet2D"}, "patch": [1, 16, 16]}
+    with pytest.raises(ValueError, match=r"augment\.transpose"):
+        tiny_training(tmp_path, tissue, augment={"transpose": True}, **plane)
 
 
 def test_a_finished_training_does_nothing_more(tmp_path: Path, tissue: Path) -> None:
@@ -116,6 +168,7 @@ def test_train_then_predict(tmp_path: Path, tissue: Path) -> None:
     [
         ("UNet2D", [1, 32, 32], {"kind": "foreground_boundary"}, ("foreground", "boundary")),
         ("ResidualUNet3D", [8, 16, 16], {"kind": "affinity", "ignore_label": 5}, ("affinity",) * 3),
+        ("UNet3D", [8, 16, 16], {"kind": "boundary_affinity"}, ("boundary",) + ("affinity",) * 3),
     ],
 )
 def test_other_networks_and_targets(
@@ -126,7 +179,7 @@ def test_other_networks_and_targets(
     train(config, device="cpu")
     description = load_model(ModelSpec(path=config.output)).description
     assert description.outputs == outputs
-    assert description.offsets == (((-1, 0, 0), (0, -1, 0), (0, 0, -1)) if target["kind"] == "affinity" else ())
+    assert description.offsets == (((-1, 0, 0), (0, -1, 0), (0, 0, -1)) if "affinity" in outputs else ())
 
 
 def test_start_from_another_model(tmp_path: Path, tissue: Path) -> None:

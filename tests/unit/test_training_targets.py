@@ -93,6 +93,29 @@ def test_foreground_and_boundary() -> None:
     assert np.array_equal(target.known[0], labels != 3)
 
 
+def test_boundary_and_affinities() -> None:
+    labels = cells()
+    target = Target(kind="boundary_affinity", offsets=[list(o) for o in OFFSETS], ignore_label=3)
+    both = make_targets(labels, target, (1.0, 1.0, 1.0))
+    parts = boundary_target(labels, 1.0, ignore=3), affinity_target(labels, OFFSETS, 3)
+    for index in (0, 1):
+        assert np.array_equal(both[index], np.concatenate([part[index] for part in parts]))
+    assert roles_of(target) == ("boundary", *["affinity"] * len(OFFSETS))
+
+
+def test_turns_reach_every_order_of_the_axes_and_undo_their_shape() -> None:
+    rng = np.random.default_rng(0)
+    block = np.arange(2 * 3 * 4).reshape(2, 3, 4)
+    found = set()
+    for _ in range(400):
+        turn = Turn.draw(rng, flips=True, rotations=True, transpose=True)
+        before = turn.before((2, 3, 4))
+        assert turn.apply(np.zeros(before)).shape == (2, 3, 4)
+        assert turn.apply(np.zeros((5, *before))).shape == (5, 2, 3, 4)
+        found.add(tuple(turn.apply(block).reshape(-1)))
+    assert len(found) == 48  # all symmetries of a cube
+
+
 @pytest.mark.parametrize("ignore", [None, 3])
 def test_affinities_by_brute_force(ignore: int | None) -> None:
     labels = cells(shape=(5, 7, 9))
@@ -119,6 +142,7 @@ def test_affinities_of_a_patch_smaller_than_the_offset() -> None:
         Target(grow=1.0),
         Target(kind="foreground_boundary"),
         Target(kind="affinity", offsets=[list(o) for o in OFFSETS]),
+        Target(kind="boundary_affinity", offsets=[[0, 0, -9], [-1, 0, 0]]),
     ],
 )
 def test_margin_is_what_targets_depend_on(target: Target) -> None:
@@ -136,10 +160,11 @@ def test_margin_is_what_targets_depend_on(target: Target) -> None:
 
 @pytest.mark.parametrize("quarters", [0, 1, 2, 3])
 @pytest.mark.parametrize("flipped", [(), (0,), (1, 2), (0, 1, 2)])
-def test_affinities_follow_the_grid(quarters: int, flipped: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
+def test_affinities_follow_the_grid(quarters: int, flipped: tuple[int, ...], order: tuple[int, int, int]) -> None:
     """Affinities of turned labels, turned back, are those of the labels at the permuted offset."""
     labels = cells(shape=(8, 14, 14))
-    turn = Turn(quarters, flipped)
+    turn = Turn(quarters, flipped, order)
     offsets = ((-1, 0, 0), (0, -1, 0), (0, 0, -1), (1, 0, 0), (0, 1, 0), (0, 0, 1))
     plain = affinity_target(labels, offsets)
     turned = affinity_target(turn.apply(labels), offsets)

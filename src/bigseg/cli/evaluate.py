@@ -55,6 +55,14 @@ def evaluate(
     time: Annotated[
         int | None, typer.Option(min=0, help="Score only this time point, counted from 0. Default: all together.")
     ] = None,
+    roi: Annotated[
+        str | None,
+        typer.Option(
+            metavar="Z0:Z1,Y0:Y1,X0:X1",
+            help="Score only this region, voxels as in NumPy, e.g. 0:125,:,: . The volumes may then have different "
+            "shapes, as long as both begin at the same voxel.",
+        ),
+    ] = None,
 ) -> None:
     """Score a segmentation against a truth: VOI, adapted Rand error, symmetric best Dice, average precision.
 
@@ -63,14 +71,22 @@ def evaluate(
     """
     import json
 
+    from bigseg.geometry.box import triple
+    from bigseg.geometry.roi import parse_roi
     from bigseg.labels.scores import score_sources
-    from bigseg.volumes.source import open_source
+    from bigseg.volumes.part import PartOfSource
+    from bigseg.volumes.source import Source, open_source
 
     with (
         open_source(label_input("result", result, result_key, result_axes)) as result_source,
         open_source(label_input("truth", truth, truth_key, truth_axes)) as truth_source,
     ):
-        scores = score_sources(result_source, truth_source, ignore_zero=not with_zero, time=time, threads=threads)
+        both: list[Source] = [result_source, truth_source]
+        if roi is not None:
+            common = [min(n) for n in zip(*(source.header.volume_shape for source in both), strict=True)]
+            box = parse_roi(roi, triple(common))
+            both = [PartOfSource(source, box) for source in both]
+        scores = score_sources(*both, ignore_zero=not with_zero, time=time, threads=threads)
     if as_json:
         typer.echo(json.dumps(scores))
         return

@@ -67,10 +67,11 @@ class Network(Settings):
 class Target(Settings):
     """What the network learns to show."""
 
-    kind: Literal["boundary", "foreground_boundary", "affinity"] = Field(
+    kind: Literal["boundary", "foreground_boundary", "affinity", "boundary_affinity"] = Field(
         default="boundary",
         description="`boundary`; `foreground_boundary`, two channels, for nuclei; `affinity`, a channel per offset, "
-        "1 where both ends lie in the same object.",
+        "1 where both ends lie in the same object; `boundary_affinity`, the boundary and then the affinities, where "
+        "long offsets teach the network what belongs together further away.",
     )
     sigma: NotNegative = Field(
         default=1.0, description="Smoothing of the boundaries, in voxels, before they are cut at 0.5; 0 is none."
@@ -81,7 +82,8 @@ class Target(Settings):
         "image is blurred, so that nobody could tell a boundary's place to the voxel.",
     )
     offsets: Annotated[list[Offset], Field(min_length=1)] = Field(
-        default=[[-1, 0, 0], [0, -1, 0], [0, 0, -1]], description="`affinity`: offsets (z, y, x) in voxels."
+        default=[[-1, 0, 0], [0, -1, 0], [0, 0, -1]],
+        description="`affinity`, `boundary_affinity`: offsets (z, y, x) in voxels.",
     )
     ignore_label: int | None = Field(
         default=None, description="Voxels with this label are unlabelled: they count neither in loss nor in scores."
@@ -105,14 +107,20 @@ class Loss(Settings):
 
 
 class Optimiser(Settings):
-    """Adam, whose learning rate is lowered when the validation loss no longer falls."""
+    """Adam, and how its learning rate falls."""
 
-    learning_rate: PositiveFloat = Field(default=2e-4, description="Learning rate at the start.")
+    learning_rate: PositiveFloat = Field(default=2e-4, description="Learning rate, the largest one.")
     weight_decay: NotNegative = Field(default=1e-5, description="L2 penalty of the weights.")
-    patience: Annotated[int, Field(ge=0)] = Field(
-        default=10, description="Validations without a lower loss before the learning rate is lowered."
+    schedule: Literal["plateau", "cosine"] = Field(
+        default="plateau",
+        description="`plateau`: lowered when the validation loss no longer falls. `cosine`: rises over the first "
+        "hundredth of all iterations, then falls to 0 along a cosine; for a fixed amount of time, since all `epochs` "
+        "count and none can be added later.",
     )
-    factor: Probability = Field(default=0.5, description="What it is multiplied by then.")
+    patience: Annotated[int, Field(ge=0)] = Field(
+        default=10, description="`plateau`: validations without a lower loss before the learning rate is lowered."
+    )
+    factor: Probability = Field(default=0.5, description="`plateau`: what it is multiplied by then.")
 
 
 class Augment(Settings):
@@ -120,6 +128,9 @@ class Augment(Settings):
 
     flips: bool = Field(default=True, description="Flips along all axes.")
     rotations: bool = Field(default=True, description="Quarter turns of the plane of y and x.")
+    transpose: bool = Field(
+        default=False, description="Any order of the three axes, for 3D networks and voxels that are cubes."
+    )
     elastic: Fraction = Field(default=0.5, description="Share of the patches that are deformed.")
     elastic_amplitude: NotNegative = Field(
         default=4.0, description="Standard deviation of the deformation, in voxels of the finest axis."
@@ -204,7 +215,9 @@ class Training(Settings):
     iterations: PositiveInt = Field(default=250, description="Iterations of an epoch.")
     seed: Annotated[int, Field(ge=0)] = Field(default=0, description="Another number, another training.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="What layers are computed in. `auto`: bfloat16 on GPUs that can, else float32."
+        default="auto",
+        description="What layers are computed in. `auto`: bfloat16 on GPUs that can, else float32. `bfloat16` is also "
+        "several times faster on CPUs with AMX.",
     )
     name: Annotated[str, Field(min_length=5, max_length=128)] = Field(
         default="bigseg network", description="Name of the model."
@@ -219,6 +232,8 @@ class Training(Settings):
             raise ValueError(f"percentiles: {self.percentiles} must ascend, e.g. [1.0, 99.8]")
         if self.network.name.endswith("2D") and self.patch[0] != 1:
             raise ValueError(f"patch: {self.patch} must be a plane for {self.network.name}, e.g. [1, 256, 256]")
+        if self.network.name.endswith("2D") and self.augment.transpose:
+            raise ValueError(f"augment.transpose: is not for {self.network.name}, which learns from planes")
         counts = {len(volume.channels) for volume in (*self.train, *self.validate_on)}
         if len(counts) > 1:
             raise ValueError("train: all volumes must give the network the same number of channels")

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -73,6 +72,7 @@ class Predictor:
         self.model, self.tiling, self.options, self.machine = model, tiling, options, machine
         self.device = choose_device(machine.device)
         self.transforms = transforms(options.augment, model.description.dims)
+        self._layout = memory_layout(model.description.dims, self.device)
         self._network = self._place()
         self._core = options.core
         self._batch = 0
@@ -125,8 +125,7 @@ class Predictor:
             network.to(self.device)
             if self.device.type == "cuda":
                 torch.backends.cudnn.benchmark = True
-                layout = torch.channels_last_3d if self.model.description.dims == 3 else torch.channels_last
-                network.to(memory_format=layout)  # type: ignore[call-overload]
+            network.to(memory_format=self._layout)  # type: ignore[call-overload]
             if self.machine.compile:
                 self.model.network = torch.compile(network)
         return self.model
@@ -257,14 +256,11 @@ class Predictor:
     def _network_on(self, batch: Tensor) -> Tensor:
         """A forward pass; planes are a 2D network's batch."""
         if self.model.description.dims == 3:
-            return self.forward(self._laid_out(batch, torch.channels_last_3d))
+            return self.forward(batch.to(memory_format=self._layout))
         n, c, z, y, x = batch.shape
         planes = batch.transpose(1, 2).reshape(n * z, c, y, x)
-        output = self.forward(self._laid_out(planes, torch.channels_last))
+        output = self.forward(planes.to(memory_format=self._layout))
         return output.reshape(n, z, -1, y, x).transpose(1, 2)
-
-    def _laid_out(self, batch: Tensor, layout: Any) -> Tensor:
-        return batch.to(memory_format=layout) if self.device.type == "cuda" else batch.contiguous()
 
     def _fill(self, image: Tensor, source: Box, given: Box) -> Tensor:
         """The voxels of a patch, mirrored beyond the volume's edges."""
@@ -297,6 +293,17 @@ def choose_device(wanted: str) -> torch.device:
         )
     free = [torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())]
     return torch.device("cuda", free.index(max(free)))
+
+
+def memory_layout(dims: int, device: torch.device) -> torch.memory_format:
+    """How voxels and channels lie in memory where convolutions are fastest.
+
+    On CPUs channels last is 1.1 times as fast in float32 and twice in bfloat16. Not in 2D: there torch's group norm
+    crashes the process where an image of one channel lies so.
+    """
+    if dims == 3:
+        return torch.channels_last_3d
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
 
 
 def _groups(patches: Sequence[Patch], size: int) -> Iterator[list[Patch]]:

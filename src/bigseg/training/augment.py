@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from bigseg.geometry.box import Triple
+from bigseg.geometry.box import Triple, triple
 
 Pair = tuple[np.ndarray, np.ndarray]
 """Image (c, z, y, x) float32 and labels (z, y, x)."""
@@ -20,27 +20,33 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Turn:
-    """Quarter turns of the plane from y to x, then flips along some of (z, y, x)."""
+    """The axes in another order, then quarter turns of the plane from y to x, then flips along some of (z, y, x)."""
 
     quarters: int = 0
     flipped: tuple[int, ...] = ()
+    order: Triple = (0, 1, 2)
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, *, flips: bool, rotations: bool, dims: int = 3) -> Turn:
+    def draw(
+        cls, rng: np.random.Generator, *, flips: bool, rotations: bool, transpose: bool = False, dims: int = 3
+    ) -> Turn:
         """A random one; those of a 2D network leave z alone."""
         quarters = int(rng.integers(4)) if rotations else 0
         axes = (0, 1, 2) if dims == 3 else (1, 2)
         coins = rng.integers(2, size=3) if flips else np.zeros(3, int)
-        return cls(quarters, tuple(axis for axis in axes if coins[axis]))
+        order = triple(rng.permutation(3).tolist()) if transpose else (0, 1, 2)
+        return cls(quarters, tuple(axis for axis in axes if coins[axis]), order)
 
     def before(self, shape: Triple) -> Triple:
         """The shape of what becomes ``shape``."""
         z, y, x = shape
-        return (z, x, y) if self.quarters % 2 else shape
+        turned = (z, x, y) if self.quarters % 2 else shape
+        return triple([turned[self.order.index(axis)] for axis in range(3)])
 
     def apply(self, array: np.ndarray) -> np.ndarray:
         """Turn the last three axes."""
-        turned = np.rot90(array, self.quarters, (-2, -1))
+        ordered = np.moveaxis(array, [axis - 3 for axis in self.order], (-3, -2, -1))
+        turned = np.rot90(ordered, self.quarters, (-2, -1))
         return np.flip(turned, tuple(axis - 3 for axis in self.flipped)) if self.flipped else turned
 
 

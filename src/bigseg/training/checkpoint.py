@@ -101,7 +101,9 @@ def load(
     except Exception as error:  # what a damaged file leads to depends on where it is damaged
         raise UserError(f"{path}: is no checkpoint of a training ({type(error).__name__})", start_anew) from error
     now = json.loads(config.model_dump_json())
-    changed = sorted(key for key in {*now, *before} if key not in _FREE and now.get(key) != before.get(key))
+    # The whole course of a cosine follows from the number of epochs.
+    free = [key for key in _FREE if key != "epochs" or config.optimiser.schedule == "plateau"]
+    changed = sorted(key for key in {*now, *before} if key not in free and now.get(key) != before.get(key))
     if changed:
         raise UserError(
             f"{path}: was trained with other settings: {', '.join(_difference(k, before, now) for k in changed)}",

@@ -22,6 +22,8 @@ from bigseg.volumes.source import open_source
 
 _READ_SHAPE = (64, 256, 256)
 """Boxes in which statistics are gathered."""
+_NEARLY_CUBES = 1.1
+"""Longest edge of a voxel, relative to the shortest, up to which it counts as a cube."""
 _TRIES = 20
 """How often a patch is drawn again because too little of it is labelled."""
 
@@ -157,7 +159,11 @@ class PatchSampler:
         sizes = np.array([volume.box.size for volume in volumes], np.float64)
         self._shares = sizes / sizes.sum()
         z, y, x = target_margin(config.target)
-        self._margin: Triple = (z if dims == 3 else 0, max(y, x), max(y, x))
+        self._margin: Triple = (z if dims == 3 else 0, max(y, x), max(y, x))  # whatever the turn
+        if config.augment.transpose:
+            self._margin = (max(z, y, x),) * 3
+            for volume in volumes:
+                _check_cubes(volume)
 
     def draw(self, epoch: int, iteration: int, number: int) -> Patch:
         """One patch, augmented."""
@@ -172,7 +178,10 @@ class PatchSampler:
     def _try(self, rng: np.random.Generator) -> Patch:
         config = self._config
         volume = self._volumes[int(rng.choice(len(self._volumes), p=self._shares))]
-        turn = Turn.draw(rng, flips=config.augment.flips, rotations=config.augment.rotations, dims=self._dims)
+        augment = config.augment
+        turn = Turn.draw(
+            rng, flips=augment.flips, rotations=augment.rotations, transpose=augment.transpose, dims=self._dims
+        )
         core = turn.before(triple(config.patch))
         begin = [
             b + int(rng.integers(max(1, e - b - n + 1)))
@@ -181,12 +190,12 @@ class PatchSampler:
         wanted = Box(triple(begin), triple([b + n for b, n in zip(begin, core, strict=True)]))
         image, labels = read_mirrored(volume, wanted, self._margin)
         image, labels = turn.apply(image), turn.apply(labels)
-        if rng.random() < config.augment.elastic and config.augment.elastic_amplitude > 0:
+        if rng.random() < augment.elastic and augment.elastic_amplitude > 0:
             image, labels = deform(
                 (image, labels),
                 rng,
-                amplitude=config.augment.elastic_amplitude,
-                spacing=config.augment.elastic_spacing,
+                amplitude=augment.elastic_amplitude,
+                spacing=augment.elastic_spacing,
                 sampling=relative(volume.voxel_size_um),
             )
         targets = make_targets(labels, config.target, relative(volume.voxel_size_um))
@@ -208,6 +217,16 @@ class PatchSampler:
             # The deviation of an image between its percentiles is about a quarter of their distance.
             image = add_gaussian_noise(image, rng, augment.gaussian_noise * (1.0 if standard else 0.25))
         return image
+
+
+def _check_cubes(volume: LabelledVolume) -> None:
+    """Refuse to change the order of axes that are not equal."""
+    proportions = relative(volume.voxel_size_um)
+    if max(proportions) > _NEARLY_CUBES:
+        raise UserError(
+            f"augment.transpose: voxels of {volume.role} are no cubes, but {list(volume.voxel_size_um or ())} µm",
+            "set augment.transpose to false",
+        )
 
 
 def read_mirrored(volume: LabelledVolume, wanted: Box, margin: Triple) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,7 @@
 """The loop of a training (000 §2.2.1): Adam, learning rate halved when validation stagnates, lowest Rand error wins.
 
+The cosine schedule is our addition, for trainings whose length is known beforehand.
+
 Everything random follows from the seed and the number of the epoch, so that a training that was stopped and one that
 was not come to the same weights, on the CPU bit for bit.
 """
@@ -23,7 +25,7 @@ from bigseg.errors import UserError
 from bigseg.networks.architecture import Architecture, make_architecture
 from bigseg.networks.description import ModelSpec, Operation
 from bigseg.networks.model import load_model
-from bigseg.networks.predictor import choose_device
+from bigseg.networks.predictor import choose_device, memory_layout
 from bigseg.networks.unet import UNet, build
 from bigseg.progress import Progress
 from bigseg.resume.files import write_json
@@ -140,7 +142,9 @@ class _Trainer:
         self.config, self.learn, self.compare, self.device = config, learn, compare, device
         torch.set_num_threads(threads)
         torch.manual_seed(config.seed)
+        self.layout = memory_layout(architecture.dims, device)
         self.network: UNet = _initial(config, architecture).to(device)
+        self.network.to(memory_format=self.layout)  # type: ignore[call-overload]
         settings = config.optimiser
         self.optimiser = torch.optim.Adam(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -166,8 +170,8 @@ class _Trainer:
         ):
             for epoch in range(progressed.epoch + 1, self.config.epochs + 1):
                 started = time.monotonic()
-                rate = float(self.optimiser.param_groups[0]["lr"])
                 mean = self._learn(epoch, pool, progress, voxels)
+                rate = float(self.optimiser.param_groups[0]["lr"])
                 found = self._compare(epoch, progressed)
                 progressed.history.append(Epoch(epoch, rate, mean, found, round(time.monotonic() - started, 3)))
                 save(self.config, progressed, self.network, self.optimiser, self.scheduler)
@@ -181,8 +185,12 @@ class _Trainer:
         torch.manual_seed((self.config.seed << 20) + epoch)
         self.network.train()
         total = 0.0
-        for batch in self._batches(epoch, pool):
+        for iteration, batch in enumerate(self._batches(epoch, pool)):
             image, values, known = (torch.from_numpy(a).to(self.device) for a in batch)
+            image = image.to(memory_format=self.layout)
+            if self.config.optimiser.schedule == "cosine":
+                rate = cosine_rate(self.config, (epoch - 1) * self.config.iterations + iteration)
+                self.optimiser.param_groups[0]["lr"] = rate
             self.optimiser.zero_grad(set_to_none=True)
             with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
                 logits = self.network.logits(image)
@@ -220,13 +228,24 @@ class _Trainer:
         if epoch % self.config.validation.every and epoch != self.config.epochs:
             return {}
         verdict = validate(self.network, self.compare, self.config, self.device, self.precision)
-        self.scheduler.step(verdict.loss)
+        if self.config.optimiser.schedule == "plateau":
+            self.scheduler.step(verdict.loss)
         found = asdict(verdict)
         # Among equals the first: where all are perfect, or all are one object, the later ones tell nothing new.
         if verdict.adapted_rand_error < progressed.best_score:
             progressed.best_epoch, progressed.best_score = epoch, verdict.adapted_rand_error
             export_best(self.config, self.network, self.compare[0], preprocessing_of(self.config), epoch, found)
         return found
+
+
+def cosine_rate(config: Training, iteration: int) -> float:
+    """Learning rate of an iteration, counted from 0: rises over a hundredth of all, then falls to 0 along a cosine."""
+    total = config.epochs * config.iterations
+    rise = max(1, total // 100)
+    if iteration < rise:
+        return config.optimiser.learning_rate * (iteration + 1) / rise
+    share = (iteration - rise) / max(1, total - rise)
+    return config.optimiser.learning_rate * (1 + math.cos(math.pi * share)) / 2
 
 
 def _numbered(config: Training) -> Iterator[tuple[str, list[tuple[int, TrainingVolume]]]]:

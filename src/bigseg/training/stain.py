@@ -24,6 +24,7 @@ class Stain:
         weak_walls: share of the walls between two cells that are hardly stained.
         gaps: share of the wall area where the stain is missing.
         gap_size: size of the gaps.
+        thickness: by how much walls are thicker than two voxels, on either side.
         blur: standard deviation of the optical blur in a plane.
         axial: how much larger it is along z.
         body: brightness of cell bodies, at most.
@@ -42,6 +43,7 @@ class Stain:
     weak_walls: float
     gaps: float
     gap_size: float
+    thickness: float
     blur: float
     axial: float
     body: float
@@ -69,8 +71,9 @@ class Stain:
         return cls(
             weak_walls=maybe(0.6, 0.02, 0.25),
             gaps=maybe(0.6, 0.01, 0.12),
-            gap_size=rng.uniform(1.5, 4.0),
-            blur=log(0.6, 3.0),
+            gap_size=rng.uniform(1.5, 5.0),
+            thickness=maybe(0.4, 0.5, 2.5),
+            blur=log(0.6, 4.0),
             axial=rng.uniform(1.0, 2.5),
             body=rng.uniform(0.0, 0.4),
             texture=rng.uniform(0.0, 0.12),
@@ -80,7 +83,7 @@ class Stain:
             uneven=rng.uniform(0.0, 0.6),
             photons=log(6, 200),
             read_noise=rng.uniform(0.0, 0.08),
-            grain=maybe(0.4, 0.3, 0.9),
+            grain=maybe(0.4, 0.3, 1.3),
             gamma=log(0.6, 1.6),
             exposure=rng.uniform(0.6, 1.5),
         )
@@ -102,8 +105,8 @@ def render(labels: np.ndarray, stain: Stain, sampling: Sequence[float], rng: np.
     psf = np.array([stain.blur * stain.axial, stain.blur, stain.blur]) / step
     image = _walls(labels, stain, step, rng)
     image = ndimage.gaussian_filter(image, psf)
-    # A flat wall across the plane, two voxels thick, is the unit.
-    image /= _peak(psf[2])
+    # A flat wall across the plane is the unit.
+    image /= _peak(psf[2], 2 + 2 * _extra(stain, step)[2])
     image += ndimage.gaussian_filter(_bodies(labels, stain, step, rng), psf)
     image *= _illumination(labels.shape, stain, step, rng)
     noisy = rng.poisson(np.clip(image, 0, None) * stain.photons) / stain.photons
@@ -131,11 +134,17 @@ def _walls(labels: np.ndarray, stain: Stain, step: Floats, rng: np.random.Genera
         strength = np.where(one != other, strengths[(pair * 2654435761) % 4093], 0).astype(np.float32)
         np.maximum(wall[low], strength, out=wall[low])
         np.maximum(wall[high], strength, out=wall[high])
+    wall = ndimage.maximum_filter(wall, [1 + 2 * n for n in _extra(stain, step)])
     if stain.gaps > 0:
         field = smooth_noise(labels.shape, stain.gap_size / step, rng)
         cut = np.quantile(field, stain.gaps)
         wall *= np.clip((field - cut) / 0.25, 0.1, 1)
     return wall
+
+
+def _extra(stain: Stain, step: Floats) -> list[int]:
+    """Voxels along each axis by which walls are thicker on either side."""
+    return [int(n) for n in np.rint(stain.thickness / step)]
 
 
 def _bodies(labels: np.ndarray, stain: Stain, step: Floats, rng: np.random.Generator) -> Floats:
@@ -194,9 +203,9 @@ def smooth_noise(shape: Sequence[int], sigma: Floats, rng: np.random.Generator) 
     return np.asarray(ndimage.map_coordinates(noise, grid, order=1, mode="grid-wrap"), np.float32)
 
 
-def _peak(sigma: float) -> float:
-    """Height of a wall two voxels thick after a blur."""
-    length = int(np.ceil(6 * sigma)) + 4
+def _peak(sigma: float, thickness: int) -> float:
+    """Height of a wall of an even number of voxels after a blur."""
+    length = int(np.ceil(6 * sigma)) + thickness + 2
     line = np.zeros(2 * length)
-    line[length - 1 : length + 1] = 1
+    line[length - thickness // 2 : length + thickness // 2] = 1
     return float(ndimage.gaussian_filter1d(line, sigma).max())

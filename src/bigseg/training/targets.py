@@ -128,28 +128,35 @@ def make_targets(labels: np.ndarray, target: Target, sampling: Sequence[float]) 
     """
     if target.kind == "affinity":
         return affinity_target(labels, offsets_of(target), target.ignore_label)
+    if target.kind == "boundary_affinity":
+        boundary = boundary_target(labels, target.sigma, target.ignore_label, grow=target.grow, sampling=sampling)
+        affinities = affinity_target(labels, offsets_of(target), target.ignore_label)
+        return Targets(
+            np.concatenate([boundary.values, affinities.values]), np.concatenate([boundary.known, affinities.known])
+        )
     make = foreground_boundary_target if target.kind == "foreground_boundary" else boundary_target
     return make(labels, target.sigma, target.ignore_label, grow=target.grow, sampling=sampling)
 
 
 def target_margin(target: Target) -> Triple:
     """Voxels around a patch that its targets depend on."""
+    longest = [max((abs(o[axis]) for o in offsets_of(target)), default=0) for axis in range(3)]
     if target.kind == "affinity":
-        z, y, x = (max(abs(o[axis]) for o in target.offsets) for axis in range(3))
-        return (z, y, x)
+        return triple(longest)
     reach = 1 + int(_TRUNCATE * target.sigma + 0.5) + int(target.grow)
-    return (reach, reach, reach)
+    return triple([max(reach, n) for n in longest])
 
 
 def offsets_of(target: Target) -> tuple[Triple, ...]:
     """Offsets of the affinity channels, none for other targets."""
-    return tuple(triple(o) for o in target.offsets) if target.kind == "affinity" else ()
+    return tuple(triple(o) for o in target.offsets) if target.kind.endswith("affinity") else ()
 
 
 def roles_of(target: Target) -> tuple[str, ...]:
     """What the output channels are, as ``predict.outputs`` names it."""
-    if target.kind == "affinity":
-        return ("affinity",) * len(target.offsets)
+    if target.kind.endswith("affinity"):
+        boundary = ("boundary",) if target.kind == "boundary_affinity" else ()
+        return boundary + ("affinity",) * len(target.offsets)
     return ("foreground", "boundary") if target.kind == "foreground_boundary" else ("boundary",)
 
 
