@@ -177,7 +177,7 @@ def wait_until(process: psutil.Popen, condition: Callable[[], bool], seconds: fl
             return False
         if time.monotonic() > end:
             raise TimeoutError(f"nothing came of it in {seconds:g} s")
-        time.sleep(0.01)
+        time.sleep(0.05)
     return True
 
 
