@@ -224,6 +224,30 @@ def test_results_depend_on_neither_batches_nor_threads(tmp_path_factory, batches
     assert found[:2] == found[2:]
 
 
+def markers_of(step):
+    folder = step.layout.marker("tiny", 0, step.step).parent
+    return sorted(path.name for path in folder.glob(f"{step.step}-*.json"))
+
+
+def test_markers_of_other_batches_go_before_the_store_changes_and_only_then(layout):
+    """Otherwise the way back to the first batches and parameters would find their markers, and do nothing."""
+    two, three = ([f"source-{batch_name(batch)}.json" for batch in make_batches(BLOCKS, batches)] for batches in (2, 3))
+    step = Source({"value": 1}, layout)
+    run(step, 2)
+    assert run(step, 3) == []
+    assert markers_of(step) == sorted({*two, *three}), "all are true"
+    changed = Source({"value": 2}, layout)
+    changed.failing = {0: UserError("stop", "here")}
+    with pytest.raises(UserError):
+        run_unit(changed, batch_name(range(2)), 1)
+    assert markers_of(step) == sorted({two[1], *three[1:]}), "those that tell of block 0 or 1 are gone at once"
+    changed.failing = {}
+    assert run(changed, 3) == list(range(BLOCKS))
+    assert markers_of(step) == three
+    assert run(step, 2) == list(range(BLOCKS))
+    assert markers_of(step) == two
+
+
 @pytest.mark.parametrize("threads", [2, 5])
 def test_marker_bytes_do_not_depend_on_threads(tmp_path, threads):
     found = []
@@ -233,6 +257,16 @@ def test_marker_bytes_do_not_depend_on_threads(tmp_path, threads):
         found.append(files_below(layout.folder / "status"))
     assert found[0] == found[1]
     assert len(found[0]) == 2
+
+
+def test_a_ledger_tells_what_was_begun(layout):
+    step = Source({"value": 1}, layout)
+    step.failing = {3: UserError("the file is odd", "mend it")}
+    with pytest.raises(UserError):
+        run(step)
+    records = read_ledger(layout.ledger("tiny", 0, f"source-{ALL}"))
+    assert [record.piece for record in records if not record.finished] == [0, 1, 2, 3]
+    assert [record.piece for record in records if record.finished] == [0, 1, 2]
 
 
 def test_pieces_run_at_the_same_time(layout):
