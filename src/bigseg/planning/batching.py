@@ -56,4 +56,4 @@ class Batching:
 
     def _settled_upstream(self, step: Step) -> bool:
         """Whether what a step needs is done: otherwise it will run, and then as the configuration says."""
-        return all(self._settled(*needed) for needed in upstream_steps(step, [0]))
+        return all(self._settled(*needed) for needed in upstream_steps(step, range(1)))
