@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from bigseg.geometry.box import Box
+from bigseg.geometry.box import Box, triple
 from bigseg.geometry.grid import Grid
 from bigseg.kernels.tissue import Tissue
 from bigseg.local import run_here
@@ -115,8 +115,8 @@ def measure(folder: Path, size: int) -> dict[str, Any]:
     start = records(workflow)
 
     # Two voxels in the middle of a block change places, so that intensities are normalised as before.
-    low = tuple(b // 2 for b in BLOCK)
-    box = Box(low, (low[0] + 4, low[1] + 4, low[2] + 4))
+    low = triple([b // 2 for b in BLOCK])
+    box = Box(low, triple([b + 4 for b in low]))
     region = array[(slice(1, 2), *box.slices)]
     one, other = np.unravel_index(region.argmin(), region.shape), np.unravel_index(region.argmax(), region.shape)
     region[one], region[other] = region[other], region[one]

@@ -36,7 +36,13 @@ pyramid is made from up to eight blocks of the level before; lifted edges are fo
 _READER_MB = 350
 """Decoded pieces of a user's file (TIFF, HDF5) that are kept in memory."""
 
-_WHOLE_MB = {"ingest.statistics": 100, "partition.quality": 500, "pyramid.metadata": 50, "report.page": 400}
+_WHOLE_MB = {
+    "ingest.statistics": 100,
+    "partition.quality": 500,
+    "pyramid.metadata": 50,
+    "report.page": 400,
+    "report.provenance": 50,
+}
 """Steps of a single piece whose memory does not depend on the volume."""
 
 _VOXELS_PER_SUPERVOXEL = 500
