@@ -105,7 +105,7 @@ class Runner:
     def end(process: subprocess.Popen[str], folder: Path) -> tuple[int, str]:
         """Wait for the end."""
         try:
-            status = process.wait(timeout=1200)
+            status = process.wait(timeout=1800)
         finally:
             process.kill()
         return status, (folder / "snakemake.log").read_text()
