@@ -285,7 +285,7 @@ def test_a_model_that_was_moved_reaches_only_the_report(data):
     before = plan(settings)
     shutil.copytree(data / "model", "moved")
     after = plan(with_value(settings, ("predict", "model"), "moved"))
-    assert {step for step in before if before[step] != after[step]} == {"report.page"}
+    assert {step for step in before if before[step] != after[step]} == {"report.page", "report.provenance"}
     told = Workflow(with_value(settings, ("predict", "model"), "moved"), "test").places("predict.blocks", "a")
     assert json.loads(told) == {"model": {"path": "moved", "settings": None}}
 

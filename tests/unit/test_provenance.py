@@ -156,6 +156,7 @@ def test_what_is_no_longer_as_it_was_is_told(here, tmp_path):
     content = told(here)
     content["environment"]["packages"]["numpy"] = "0.1"
     content["environment"]["git"] = {"commit": "abc", "modified": True}
+    content["folder"] = str(Path.cwd())  # the run was copied; paths count from where it was made
     path.write_text(json.dumps(content))
     Path("data/image_t0.tif").touch()
     lines = "\n".join(write_config_of(tmp_path / "again", path, force=False))
