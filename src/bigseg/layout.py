@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-SCORES, SEAMS = "scores.json", "seams.json"
+SCORES, SEAMS, PROVENANCE = "scores.json", "seams.json", "provenance.json"
 """Files in the folder of a sample's results."""
 
 
@@ -14,14 +14,8 @@ def time_name(time: int) -> str:
     return f"t{time:04d}"
 
 
-def made_again(path: Path) -> str:
-    """What a user does to have a table of a stage, ``<sample>/<stage>/<time>/<file>``, made again."""
-    stage, folder = path.parent.parent, path.parent.parent.parent
-    status = folder / "status" / stage.name / path.parent.name
-    return (
-        f"delete {path} and the folder {status}, then run snakemake; if it finds nothing to do, add "
-        "`--forcerun ingest`, which computes nothing twice"
-    )
+MADE_AGAIN = "run `bigseg verify --fix`, which finds all that is damaged, then snakemake, which makes just that again"
+"""What a user does about something in the work or results folder that is not what was written."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +45,11 @@ class Layout:
     def seams(self) -> Path:
         """What lies on block faces."""
         return self.result_folder / SEAMS
+
+    @property
+    def provenance(self) -> Path:
+        """What the result was made from, and with what."""
+        return self.result_folder / PROVENANCE
 
     @property
     def folder(self) -> Path:
@@ -111,6 +110,16 @@ class Layout:
     def statistics(self, time: int) -> Path:
         """Global intensity statistics of one time point."""
         return self.folder / "ingest" / time_name(time) / "statistics.json"
+
+    def pieces_lock(self, stage: str, time: int | None, step: str) -> Path:
+        """The file of which each piece of a step locks a byte while a job works on it."""
+        when = "all" if time is None else time_name(time)
+        return self.folder / "locks" / f"{stage}-{when}-{step}.lock"
+
+    @property
+    def run_lock(self) -> Path:
+        """The file that whoever changes the sample's intermediates locks: a run, ``bigseg clean``, …."""
+        return self.folder / "locks" / "run.lock"
 
     def status(self, stage: str) -> Path:
         """Folder with the markers of a stage, one folder per time point."""

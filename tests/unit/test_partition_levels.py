@@ -215,7 +215,7 @@ def test_a_table_that_cannot_be_right_is_refused(graph, levels, change, message)
     with pytest.raises(UserError) as error:
         run(changed(graph, partition={"levels": levels}), ("partition",))
     assert message in error.value.problem
-    assert "delete" in error.value.remedy
+    assert "bigseg verify" in error.value.remedy
     assert not layout(graph).marker("partition", 0, "root").exists()
 
 

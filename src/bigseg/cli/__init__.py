@@ -8,14 +8,17 @@ import sys
 import typer
 
 from bigseg import __version__
+from bigseg.cli.clean import clean
 from bigseg.cli.evaluate import evaluate
 from bigseg.cli.export import export
 from bigseg.cli.init import init
+from bigseg.cli.invalidate import invalidate
 from bigseg.cli.run import run
 from bigseg.cli.seams import seams
 from bigseg.cli.status import status
 from bigseg.cli.sweep import sweep
 from bigseg.cli.train import train
+from bigseg.cli.verify import verify
 from bigseg.errors import UserError
 
 # Blocks are the unit of parallelism: libraries that start a thread per core inside a block would only fight each other.
@@ -31,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _command in (init, status, evaluate, seams, sweep, export, train, run):
+for _command in (init, status, verify, invalidate, clean, evaluate, seams, sweep, export, train, run):
     app.command()(_command)
 
 

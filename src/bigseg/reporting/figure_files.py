@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bigseg.errors import UserError
+from bigseg.layout import MADE_AGAIN
 
 
 def read_figures(path: Path, names: Iterable[str] = ()) -> dict[str, Any]:
@@ -21,5 +22,5 @@ def read_figures(path: Path, names: Iterable[str] = ()) -> dict[str, Any]:
         if missing := [name for name in names if name not in found]:
             raise ValueError(f"without {', '.join(missing)}")
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: is missing or damaged ({error})", "delete it and run again") from error
+        raise UserError(f"{path}: is missing or damaged ({error})", MADE_AGAIN) from error
     return found

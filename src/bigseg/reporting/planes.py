@@ -159,8 +159,8 @@ class PlaneReader:
         return self._sample(self._labels(number), time, 0, cut, self._levels[number])
 
     def boundary(self, time: int, cut: Cut) -> np.ndarray | None:
-        """The boundary map, uint8; None where the work folder holds none any more."""
-        if self._boundary is None:
+        """The boundary map, uint8; None where the work folder holds none (any more) of the time point."""
+        if self._boundary is None or not self._boundary.holds(time):
             return None
         return self._sample(self._boundary, time, 0, cut, self._levels[0])
 
@@ -172,11 +172,11 @@ class PlaneReader:
 
     def _open_image(self, level: int) -> Readable:
         if level == 0:
-            return open_image(self._layout, self._parameters)
+            return open_image(self._layout, self._parameters, self.canvas.shape)
         return open_coarse_image(self._layout, level)
 
     @cached_property
-    def _boundary(self) -> Readable | None:
+    def _boundary(self) -> VolumeArray | None:
         path = self._layout.boundary_map
         return VolumeArray(path, "tzyx") if (path / "zarr.json").exists() else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xxhash
@@ -20,6 +21,19 @@ def digest_arrays(*arrays: np.ndarray) -> str:
         dtype = array.dtype.newbyteorder("<")
         state.update(f"{dtype.str}{array.shape}".encode())
         state.update(np.ascontiguousarray(array, dtype).reshape(-1).view(np.uint8).data)
+    return state.hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """128-bit fingerprint (hex) of the bytes of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    state = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            state.update(part)
     return state.hexdigest()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
@@ -13,7 +12,17 @@ from bigseg.errors import UserError
 from bigseg.layout import SCORES
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
-from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, grid_parameters
+from bigseg.stages.step import (
+    Need,
+    Outcome,
+    Parameters,
+    Step,
+    WholeStep,
+    digest_tables,
+    grid_parameters,
+    holds_figures,
+    read_figures,
+)
 from bigseg.volumes.signature import files_signature, time_files
 
 if TYPE_CHECKING:
@@ -41,7 +50,7 @@ class _Pairs(Step):
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
         """Where the truth is."""
         truth = plan.sample.truth
-        return {**grid_parameters(plan), "truth": truth.model_dump() if truth else None}
+        return {**grid_parameters(plan), "truth": truth.place() if truth else None}
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the table is still there."""
@@ -54,7 +63,7 @@ class _Pairs(Step):
         from bigseg.volumes.tables import write_table
 
         box = self.grid.box(piece)
-        labels = VolumeArray(self._labels, "tzyx").read(self.time, 0, box)
+        labels = VolumeArray(self._labels, "tzyx", self.grid.shape).read(self.time, 0, box)
         try:
             pairs = count_pairs(labels, self._truth.read(self.time, 0, box))
         except ValueError as error:
@@ -64,6 +73,10 @@ class _Pairs(Step):
         columns = {"result": pairs.result, "truth": pairs.truth, "count": pairs.count}
         write_table(self.layout.table("evaluate", self.table, self.time, piece), columns)
         return Outcome(digest_arrays(*columns.values()))
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """The table."""
+        return digest_tables([self.layout.table("evaluate", self.table, self.time, piece)])
 
     @property
     @abstractmethod
@@ -147,11 +160,11 @@ class EvaluateScores(WholeStep):
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the scores are still what was written."""
-        try:
-            found = json.loads(self.layout.scores.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return False
-        return digest_json(found) == record.digest
+        return holds_figures(self.layout.scores, record.digest)
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """The scores."""
+        return digest_json(read_figures(self.layout.scores))
 
     def process(self, piece: int) -> Outcome:
         """Merge the tables of each time point and score them together."""

@@ -11,7 +11,7 @@ from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.grid import LOCAL_ID_BITS, supervoxel_id_range
 from bigseg.resume.digest import digest_arrays, digest_json
-from bigseg.stages.step import Need, Outcome, Parameters, Step, grid_parameters
+from bigseg.stages.step import Need, Outcome, Parameters, Step, check_copy, digest_tables, grid_parameters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +34,7 @@ class GraphBlocks(Step):
     """
 
     stage, step, version = "graph", "blocks", 3
+    passing = True
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -52,29 +53,46 @@ class GraphBlocks(Step):
 
     def process(self, piece: int) -> Outcome:
         """Count contacts and voxels."""
-        import numpy as np
-
         from bigseg.kernels.region_graph import block_edges
         from bigseg.volumes.image import read_boundary
         from bigseg.volumes.store import VolumeArray
         from bigseg.volumes.tables import write_table
 
         box, outer = self.grid.box(piece), self._outer(piece)
-        labels = VolumeArray(self.layout.supervoxels, "tzyx").read(self.time, 0, outer)
-        boundary = read_boundary(self.layout, self.time, outer)
-        continues = VolumeArray(self.layout.continues, "tzyx").read(self.time, 0, outer)
+        shape = self.grid.shape
+        labels = VolumeArray(self.layout.supervoxels, "tzyx", shape).read(self.time, 0, outer)
+        boundary = read_boundary(self.layout, self.time, outer, shape)
+        continues = VolumeArray(self.layout.continues, "tzyx", shape).read(self.time, 0, outer)
         ids, sizes = _count_voxels(labels[box.inside(outer).slices], piece)
         nodes = {"id": ids, "size": sizes}
         table = block_edges(labels, boundary, continues, box.shape)
         edges = table.columns()
         write_table(self.layout.table("graph", "nodes", self.time, piece), nodes)
         write_table(self.layout.table("graph", "edges", self.time, piece), edges)
-        across = table.take((table.u ^ table.v) >> np.uint64(LOCAL_ID_BITS) > 0)
-        write_table(self.layout.table("graph", "across", self.time, piece), across.columns())
+        across = _between_blocks(edges)
+        write_table(self.layout.table("graph", "across", self.time, piece), across)
         return Outcome(digest_arrays(*nodes.values(), *edges.values()), {"supervoxels": len(ids), "edges": len(table)})
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """Nodes and edges; the contacts across faces follow from these."""
+        from bigseg.volumes.tables import read_checked
+
+        nodes, edges, across = (read_checked(self.layout.table("graph", name, self.time, piece)) for name in _TABLES)
+        digest = digest_arrays(*nodes.values(), *edges.values())
+        if digest == record.digest:
+            check_copy(self.layout.table("graph", "across", self.time, piece), across, _between_blocks(edges))
+        return digest
 
     def _outer(self, piece: int) -> Box:
         return self.grid.box(piece).grow((0, 0, 0), (1, 1, 1), self.grid.shape)
+
+
+def _between_blocks(edges: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The edges between supervoxels of different blocks."""
+    import numpy as np
+
+    across = (edges["u"] ^ edges["v"]) >> np.uint64(LOCAL_ID_BITS) > 0
+    return {name: column[across] for name, column in edges.items()}
 
 
 _COLUMNS = {"nuclei": "nucleus", "semantic": "semantic_class"}
@@ -91,6 +109,7 @@ class GraphEvidence(Step):
     """
 
     stage, step, version = "graph", "evidence", 1
+    passing = True
     opens = ("_nuclei", "_semantic", "_affinities")
 
     @classmethod
@@ -99,9 +118,9 @@ class GraphEvidence(Step):
         sample = plan.sample
         return {
             **grid_parameters(plan),
-            "nuclei": sample.nuclei.model_dump() if sample.nuclei else None,
-            "semantic": sample.semantic.model_dump() if sample.semantic else None,
-            "affinities": sample.affinities.model_dump() if sample.affinities else None,
+            "nuclei": sample.nuclei.place() if sample.nuclei else None,
+            "semantic": sample.semantic.place() if sample.semantic else None,
+            "affinities": sample.affinities.place() if sample.affinities else None,
         }
 
     def needs(self, piece: int) -> list[Need]:
@@ -126,7 +145,7 @@ class GraphEvidence(Step):
         from bigseg.volumes.tables import write_table
 
         box, outer = self.grid.box(piece), self._outer(piece)
-        labels = VolumeArray(self.layout.supervoxels, "tzyx").read(self.time, 0, outer)
+        labels = VolumeArray(self.layout.supervoxels, "tzyx", self.grid.shape).read(self.time, 0, outer)
         inner = box.inside(outer).slices
         ids, sizes = _count_voxels(labels[inner], piece)
         evidence = {"id": ids, "size": sizes}
@@ -143,6 +162,10 @@ class GraphEvidence(Step):
         write_table(self.layout.table("graph", "evidence", self.time, piece), evidence)
         write_table(self.layout.table("graph", "long_range", self.time, piece), columns)
         return Outcome(digest_arrays(*evidence.values(), *columns.values()), {"long_range_pairs": len(pairs)})
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """Both tables."""
+        return digest_tables(self.layout.table("graph", name, self.time, piece) for name in ("evidence", "long_range"))
 
     def _outer(self, piece: int) -> Box:
         """The block and all that the offsets reach from it."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bigseg.config.samples import Input, owner
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
+from bigseg.layout import MADE_AGAIN
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
 from bigseg.stages.step import (
@@ -18,9 +19,11 @@ from bigseg.stages.step import (
     Step,
     WholeStep,
     all_stored,
+    check_copy,
+    holds_figures,
     image_parameters,
+    read_figures,
     storage_parameters,
-    zero_channels,
 )
 from bigseg.volumes.signature import files_signature, time_files
 
@@ -48,7 +51,7 @@ class IngestBlocks(Step):
         """Where the image is, how it is stored, whether it is copied."""
         return {
             **storage_parameters(plan),
-            "input": plan.sample.input.model_dump(),
+            "input": plan.sample.input.place(),
             "channels": plan.header.number_of_channels,
             "dtype": plan.header.dtype,
             "owner": owner(plan.sample),
@@ -72,13 +75,10 @@ class IngestBlocks(Step):
         if not self.parameters["copy"]:
             return True
         store = copied_image(self.layout, self.parameters, self.time)
-        return all_stored(self, store, piece, record, self.parameters["channels"])
+        return all_stored(self, store, piece, self.parameters["channels"])
 
     def process(self, piece: int) -> Outcome:
         """Read a block, refuse what is no number, write it, count its intensities."""
-        import numpy as np
-
-        from bigseg.kernels.histogram import histogram
         from bigseg.volumes.image import claim_result, copied_image
         from bigseg.volumes.tables import write_table
 
@@ -91,16 +91,24 @@ class IngestBlocks(Step):
             store = copied_image(self.layout, self.parameters, self.time)
             for channel, block in enumerate(blocks):
                 store.write(self.time, channel, box, block)
-        counted = [histogram(block) for block in blocks]
-        write_table(
-            self.layout.table("ingest", "histogram", self.time, piece),
-            {
-                "channel": np.repeat(np.arange(len(counted), dtype=np.uint16), [len(h.bins) for h in counted]),
-                "bin": np.concatenate([h.bins for h in counted]),
-                "count": np.concatenate([h.counts for h in counted]),
-            },
-        )
-        return Outcome(digest_arrays(*blocks), {"zeros": zero_channels(blocks)})
+        write_table(self.layout.table("ingest", "histogram", self.time, piece), _count(blocks))
+        return Outcome(digest_arrays(*blocks))
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """The copy of the image, or the image itself where it is used where it lies; the histogram follows from it."""
+        from bigseg.volumes.store import VolumeArray
+        from bigseg.volumes.tables import read_checked
+
+        if self.parameters["copy"]:
+            image: VolumeArray | Source = VolumeArray(self.layout.image(), "tczyx", self.grid.shape)
+        else:
+            image = self._source
+        blocks = [image.read(self.time, c, self.grid.box(piece)) for c in range(self.parameters["channels"])]
+        digest = digest_arrays(*blocks)
+        if digest == record.digest:
+            path = self.layout.table("ingest", "histogram", self.time, piece)
+            check_copy(path, read_checked(path), _count(blocks))
+        return digest
 
     @property
     def _input(self) -> Input:
@@ -128,6 +136,20 @@ class IngestBlocks(Step):
                 "replace them (for example by 0) in the file",
             )
         return block
+
+
+def _count(blocks: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """The histograms of the channels of a block as the columns of a table."""
+    import numpy as np
+
+    from bigseg.kernels.histogram import histogram
+
+    counted = [histogram(block) for block in blocks]
+    return {
+        "channel": np.repeat(np.arange(len(counted), dtype=np.uint16), [len(h.bins) for h in counted]),
+        "bin": np.concatenate([h.bins for h in counted]),
+        "count": np.concatenate([h.counts for h in counted]),
+    }
 
 
 class IngestStatistics(WholeStep):
@@ -195,11 +217,20 @@ class IngestStatistics(WholeStep):
         channels = range(self.parameters["channels"])
         if not all(self._merged(channel).exists() for channel in channels):
             return False
-        try:
-            found = json.loads(self.layout.statistics(self.time).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return False
-        return digest_json(found) == record.digest
+        return holds_figures(self.layout.statistics(self.time), record.digest)
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """The statistics, and the histograms whose fingerprints they name."""
+        from bigseg.volumes.tables import read_checked
+
+        found = read_figures(self.layout.statistics(self.time))
+        digest = digest_json(found)
+        if digest == record.digest:
+            for channel, figures in enumerate(found):
+                table = read_checked(self._merged(channel))
+                if digest_arrays(*table.values()) != figures["histogram"]:
+                    raise UserError(f"{self._merged(channel)}: is not the histogram that was written", MADE_AGAIN)
+        return digest
 
     def _merged(self, channel: int) -> Path:
         return self.layout.table("ingest", f"merged-histogram-c{channel}", self.time)

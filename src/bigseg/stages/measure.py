@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from bigseg.geometry.box import triple
 from bigseg.resume.digest import digest_arrays
-from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, grid_parameters, image_parameters
+from bigseg.stages.step import (
+    Need,
+    Outcome,
+    Parameters,
+    Step,
+    WholeStep,
+    digest_tables,
+    grid_parameters,
+    image_parameters,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,11 +56,17 @@ class MeasureBlocks(Step):
         from bigseg.volumes.tables import write_table
 
         box = self.grid.box(piece)
-        labels = VolumeArray(self.layout.labels(), "tzyx").read(self.time, 0, box)
-        image = open_image(self.layout, self.parameters).read(self.time, self.parameters["channel"], box)
+        labels = VolumeArray(self.layout.labels(), "tzyx", self.grid.shape).read(self.time, 0, box)
+        image = open_image(self.layout, self.parameters, self.grid.shape).read(
+            self.time, self.parameters["channel"], box
+        )
         columns = {str(name): column.to_numpy() for name, column in measure_block(labels, image, box.begin).items()}
         write_table(self.layout.table("measure", "objects", self.time, piece), columns)
         return Outcome(digest_arrays(*columns.values()), {"objects": len(columns["object"])})
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """The table."""
+        return digest_tables([self.layout.table("measure", "objects", self.time, piece)])
 
 
 class MeasureTable(WholeStep):
@@ -85,6 +100,10 @@ class MeasureTable(WholeStep):
         columns = {str(name): column.to_numpy() for name, column in table.items()}
         write_table(self.layout.result_folder / "objects.parquet", columns)
         return Outcome(digest_arrays(*columns.values()), {"objects": len(table)})
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """The table."""
+        return digest_tables([self.layout.result_folder / "objects.parquet"])
 
     def _time_point(self, time: int) -> pd.DataFrame:
         import pandas as pd

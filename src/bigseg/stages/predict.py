@@ -18,7 +18,6 @@ from bigseg.stages.step import (
     all_stored,
     image_parameters,
     storage_parameters,
-    zero_channels,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ class PredictBlocks(Step):
     """
 
     stage, step, version = "predict", "blocks", 1
+    passing = True
+    looked_up_by = ("model",)  # its digest counts
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -82,10 +83,8 @@ class PredictBlocks(Step):
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shards are still there."""
         if self._network is None:
-            return all_stored(self, self._store, piece, record)
-        zeros, box = record.note.get("zeros", []), self.grid.box(piece)
-        stores = [(f"{n}{c}", s, c) for n, s in self._network.stores().items() for c in range(_channels(s))]
-        return all(name in zeros or store.stored(self.time, c, box) for name, store, c in stores)
+            return all_stored(self, self._store, piece)
+        return all(all_stored(self, store, piece, _channels(store)) for store in self._network.stores().values())
 
     def workers(self, threads: int) -> int:
         """With a network, one block is computed with all threads while others are read and written."""
@@ -101,6 +100,22 @@ class PredictBlocks(Step):
         """Read a block with its halo, compute its maps and write them."""
         return self._process_intensity(piece) if self._network is None else self._process_network(piece, self._network)
 
+    def rehash(self, piece: int, record: Record) -> str:
+        """The maps."""
+        import numpy as np
+
+        from bigseg.volumes.store import VolumeArray
+
+        box, shape = self.grid.box(piece), self.grid.shape
+        if self._network is None:
+            return digest_arrays(VolumeArray(self.layout.boundary_map, "tzyx", shape).read(self.time, 0, box))
+        maps = []
+        for path, axes in self._network.arrays().values():
+            store = VolumeArray(path, axes, shape)
+            channels = [store.read(self.time, channel, box) for channel in range(_channels(store))]
+            maps.append(np.stack(channels) if "c" in axes else channels[0])
+        return digest_arrays(*maps)
+
     def _process_intensity(self, piece: int) -> Outcome:
         """Smooth and scale."""
         from bigseg.kernels.intensity import boundary_map, smooth
@@ -109,12 +124,14 @@ class PredictBlocks(Step):
         box = self.grid.box(piece)
         outer = box.grow(self._halo, self._halo, self.grid.shape)
         z, y, x = self.parameters["sigma"]
-        image = open_image(self.layout, self.parameters).read(self.time, self.parameters["channel"], outer)
+        image = open_image(self.layout, self.parameters, self.grid.shape).read(
+            self.time, self.parameters["channel"], outer
+        )
         inner = smooth(image, (z, y, x))[box.inside(outer).slices]
         low, high = self._limits
         result = boundary_map(inner, low, high, invert=self.parameters["invert"])
         self._store.write(self.time, 0, box, result)
-        return Outcome(digest_arrays(result), {"zeros": zero_channels([result])})
+        return Outcome(digest_arrays(result))
 
     def _process_network(self, piece: int, network: NetworkRun) -> Outcome:
         """Apply the model."""
@@ -123,16 +140,13 @@ class PredictBlocks(Step):
         from bigseg.volumes.image import open_image
 
         box, source = self.grid.box(piece), self._needed(piece, network)
-        image = open_image(self.layout, self.parameters)
+        image = open_image(self.layout, self.parameters, self.grid.shape)
         raw = np.stack([image.read(self.time, channel, source) for channel in self.parameters["channels"]])
         maps = network.maps(raw, source, box)
-        zeros = []
         for name, store in network.stores().items():
             for channel, values in enumerate(maps[name].reshape(-1, *box.shape)):
                 store.write(self.time, channel, box, values)
-                if not values.any():
-                    zeros.append(f"{name}{channel}")
-        return Outcome(digest_arrays(*(maps[name] for name in network.stores())), {"zeros": zeros})
+        return Outcome(digest_arrays(*(maps[name] for name in network.stores())))
 
     def _needed(self, piece: int, network: NetworkRun) -> Box:
         """The voxels of the image that a network's maps of a block are made from."""

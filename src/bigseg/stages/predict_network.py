@@ -15,6 +15,8 @@ from bigseg.networks.settings import channels_of, outputs_of
 from bigseg.networks.tiling import Tiling, choose_core, first_core, halo_of, voxels
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from bigseg.config import Config
@@ -54,7 +56,8 @@ def network_parameters(config: Config, plan: SamplePlan) -> Parameters:
     )
     return {
         "method": "network",
-        "model": {"path": settings.model, "settings": settings.model_settings, "digest": model.digest},
+        "model": {"path": settings.model, "settings": settings.model_settings},
+        "model_digest": model.digest,
         "channels": channels_of(settings),
         "image_dtype": plan.header.dtype,
         "roles": list(roles),
@@ -140,6 +143,15 @@ class NetworkRun:
                 raise UserError("the image holds NaN or infinity", "replace these voxels, e.g. by 0")
         return self._predictor().predict(apply_steps(image, self.operations), source, block)
 
+    def arrays(self) -> dict[str, tuple[Path, str]]:
+        """Where the maps lie, and the axes of each."""
+        found = {"boundary": (self._layout.boundary_map, "tzyx")}
+        if "foreground" in self._parameters["roles"]:
+            found["foreground"] = (self._layout.foreground_map, "tzyx")
+        if self._parameters["offsets"]:
+            found["affinities"] = (self._layout.affinity_maps, "tczyx")
+        return found
+
     def stores(self) -> dict[str, VolumeArray]:
         """The arrays that are written, by map."""
         return self._stores
@@ -149,15 +161,13 @@ class NetworkRun:
         from bigseg.volumes.image import stage_array, stage_channels
 
         layout, parameters, dtype = self._layout, self._parameters, self._parameters["dtype"]
-        writer = "predict.blocks"
-        found = {"boundary": stage_array(layout, layout.boundary_map, parameters, self._time, dtype, writer)}
-        if "foreground" in parameters["roles"]:
-            path = layout.foreground_map
-            found["foreground"] = stage_array(layout, path, parameters, self._time, dtype, writer)
-        if parameters["offsets"]:
-            path, count = layout.affinity_maps, len(parameters["offsets"])
-            found["affinities"] = stage_channels(layout, path, parameters, self._time, count, dtype, writer)
-        return found
+        writer, count = "predict.blocks", len(parameters["offsets"])
+        return {
+            name: stage_channels(layout, path, parameters, self._time, count, dtype, writer)
+            if "c" in axes
+            else stage_array(layout, path, parameters, self._time, dtype, writer)
+            for name, (path, axes) in self.arrays().items()
+        }
 
     def close(self) -> None:
         """Give the device's memory back."""
@@ -179,7 +189,7 @@ class NetworkRun:
 
         told = self._parameters["model"]
         model = load_model(ModelSpec(path=told["path"], settings=told["settings"]))
-        if model.description.digest != told["digest"]:
+        if model.description.digest != self._parameters["model_digest"]:
             raise UserError(
                 f"predict.model: {told['path']} has changed since the run was planned", "start snakemake again"
             )

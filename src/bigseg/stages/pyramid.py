@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Collection
 from dataclasses import asdict
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bigseg.config.samples import owner
+from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.levels import pyramid_levels
+from bigseg.layout import MADE_AGAIN
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.stages.step import (
     Need,
@@ -19,14 +23,15 @@ from bigseg.stages.step import (
     WholeStep,
     all_stored,
     image_parameters,
+    read_figures,
     storage_parameters,
-    zero_channels,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bigseg.config import Config
+    from bigseg.geometry.grid import Grid
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
     from bigseg.volumes.source import Source
@@ -65,6 +70,17 @@ class PyramidBlocks(Step):
             "axes": image_axes(config, plan) if cls.kind == "image" else "tzyx",
         }
 
+    def pieces_of(self, blocks: Collection[int], grid: Grid) -> list[int]:
+        """Blocks of this level that pool voxels of blocks of the first."""
+        scale = [_scale(n, coarse) for n, coarse in zip(grid.shape, self.grid.shape, strict=True)]
+        found: set[int] = set()
+        for block in blocks:
+            box = grid.box(block)
+            begin = triple([b // s for b, s in zip(box.begin, scale, strict=True)])
+            end = triple([-(-e // s) for e, s in zip(box.end, scale, strict=True)])
+            found.update(self.grid.touching(Box(begin, end)))
+        return sorted(found)
+
     def needs(self, piece: int) -> list[Need]:
         """The blocks of the level before under this one."""
         from bigseg.geometry.grid import Grid
@@ -78,7 +94,7 @@ class PyramidBlocks(Step):
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shards are still there."""
-        return all_stored(self, self._store, piece, record, self.parameters["channels"])
+        return all_stored(self, self._store, piece, self.parameters["channels"])
 
     def process(self, piece: int) -> Outcome:
         """Pool a block: images by the mean, labels by the most frequent one."""
@@ -92,7 +108,15 @@ class PyramidBlocks(Step):
         ]
         for channel, block in enumerate(pooled):
             store.write(self.time, channel, self.grid.box(piece), block)
-        return Outcome(digest_arrays(*pooled), {"zeros": zero_channels(pooled)})
+        return Outcome(digest_arrays(*pooled))
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """The voxels of all channels."""
+        from bigseg.volumes.store import VolumeArray
+
+        store = VolumeArray(self._path(self.level), self.parameters["axes"], self.grid.shape)
+        channels = range(self.parameters["channels"])
+        return digest_arrays(*(store.read(self.time, c, self.grid.box(piece)) for c in channels))
 
     @property
     def _factor(self) -> Triple:
@@ -111,9 +135,10 @@ class PyramidBlocks(Step):
         from bigseg.volumes.image import open_image
         from bigseg.volumes.store import VolumeArray
 
+        finer = triple(self.parameters["finer_shape"])
         if self.kind == "image" and self.level == 1:
-            return open_image(self.layout, self.parameters)
-        return VolumeArray(self._path(self.level - 1), self.parameters["axes"])
+            return open_image(self.layout, self.parameters, finer)
+        return VolumeArray(self._path(self.level - 1), self.parameters["axes"], finer)
 
     @cached_property
     def _store(self) -> VolumeArray:
@@ -123,6 +148,14 @@ class PyramidBlocks(Step):
         if self.kind == "image":
             return coarse_image(self.layout, self._path(self.level), self.parameters, self.time, self.name)
         return stage_array(self.layout, self._path(self.level), self.parameters, self.time, "uint64", self.name)
+
+
+def _scale(length: int, coarse: int) -> int:
+    """The power of two by which an axis was divided, rounding up."""
+    scale = 1
+    while -(-length // scale) > coarse:
+        scale *= 2
+    return scale
 
 
 @cache
@@ -183,6 +216,20 @@ class PyramidMetadata(WholeStep):
 
         write_result_metadata(self.layout, self.parameters)
         return Outcome(digest_json(self.parameters))
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """The groups' metadata, which follow from the parameters, and that the arrays they name open."""
+        from bigseg.volumes.ngff import result_metadata
+        from bigseg.volumes.store import VolumeArray
+
+        for path, expected in result_metadata(self.layout, self.parameters).items():
+            if read_figures(path) != json.loads(json.dumps(expected)):
+                raise UserError(f"{path}: holds other metadata than were written", MADE_AGAIN)
+        for number, level in enumerate(self.parameters["levels"]):
+            shape = triple(level["shape"])
+            VolumeArray(self.layout.image(number), self.parameters["axes"], shape)
+            VolumeArray(self.layout.labels(number), "tzyx", shape)
+        return digest_json(self.parameters)
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the metadata and all levels that they name are still there."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,7 +12,17 @@ from bigseg.geometry.box import Box
 from bigseg.layout import SEAMS
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
-from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, grid_parameters
+from bigseg.stages.step import (
+    Need,
+    Outcome,
+    Parameters,
+    Step,
+    WholeStep,
+    digest_tables,
+    grid_parameters,
+    holds_figures,
+    read_figures,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +48,7 @@ class SeamsBlocks(Step):
         truth = plan.sample.truth
         return {
             **grid_parameters(plan),
-            "truth": truth.model_dump() if truth else None,
+            "truth": truth.place() if truth else None,
             "distance": config.seams.distance if truth else 1,
         }
 
@@ -64,7 +73,7 @@ class SeamsBlocks(Step):
         from bigseg.volumes.tables import write_table
 
         box = self.grid.box(piece)
-        labels = VolumeArray(self.layout.labels(), "tzyx").read(self.time, 0, self._outer(piece))
+        labels = VolumeArray(self.layout.labels(), "tzyx", self.grid.shape).read(self.time, 0, self._outer(piece))
         truth = self._truth.read(self.time, 0, box) if self.parameters["truth"] else None
         try:
             tables = count_seams(labels, truth, box, self.grid, self.parameters["distance"])
@@ -78,6 +87,12 @@ class SeamsBlocks(Step):
             write_table(self.layout.table("seams", name, self.time, piece), columns)
             written += columns.values()
         return Outcome(digest_arrays(*written))
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """All tables."""
+        return digest_tables(
+            self.layout.table("seams", name, self.time, piece) for name in table_names(self.parameters)
+        )
 
     def _outer(self, piece: int) -> Box:
         return self.grid.box(piece).grow((0, 0, 0), (1, 1, 1), self.grid.shape)
@@ -113,11 +128,11 @@ class SeamsSummary(WholeStep):
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the figures are still what was written."""
-        try:
-            found = json.loads(self.layout.seams.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return False
-        return digest_json(found) == record.digest
+        return holds_figures(self.layout.seams, record.digest)
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """The figures."""
+        return digest_json(read_figures(self.layout.seams))
 
     def process(self, piece: int) -> Outcome:
         """Add up the tables of each time point and work out the figures of all."""

@@ -16,9 +16,9 @@ from bigseg.stages.step import (
     Step,
     WholeStep,
     all_stored,
+    digest_tables,
     grid_parameters,
     storage_parameters,
-    zero_channels,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class SegmentContacts(Step):
     """What a block tells about objects that may be too small: their voxels and their contacts."""
 
     stage, step, version = "segment", "contacts", VERSION
+    passing = True
     looked_up_by = ("levels",)
 
     @classmethod
@@ -80,6 +81,10 @@ class SegmentContacts(Step):
         write_table(self.layout.table("segment", "contacts", self.time, piece), contacts)
         return Outcome(digest_arrays(*sizes.values(), *contacts.values()))
 
+    def rehash(self, piece: int, record: Record) -> str:
+        """Both tables."""
+        return digest_tables(self.layout.table("segment", name, self.time, piece) for name in ("sizes", "contacts"))
+
     def _objects(self, piece: int) -> tuple[np.ndarray, np.ndarray]:
         """Supervoxels of the block and those that touch it, ascending, and the object of each."""
         import numpy as np
@@ -98,6 +103,7 @@ class SegmentObjects(WholeStep):
     """Decide which objects become part of others because they are too small."""
 
     stage, step, version = "segment", "objects", VERSION
+    passing = True
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -139,6 +145,10 @@ class SegmentObjects(WholeStep):
         # An object is named by its smallest supervoxel, so each merger renames one.
         return Outcome(digest_arrays(ids[renamed], final[renamed]), {"merged": int(renamed.sum())})
 
+    def rehash(self, piece: int, record: Record) -> str:
+        """The map."""
+        return digest_tables([self.layout.table("segment", "map", self.time)])
+
 
 class SegmentBlocks(Step):
     """Write the labels of a block."""
@@ -165,7 +175,7 @@ class SegmentBlocks(Step):
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shard is still there."""
-        return all_stored(self, self._store, piece, record)
+        return all_stored(self, self._store, piece)
 
     def process(self, piece: int) -> Outcome:
         """Paint the supervoxels with their objects."""
@@ -173,10 +183,17 @@ class SegmentBlocks(Step):
         from bigseg.volumes.store import VolumeArray
 
         box = self.grid.box(piece)
-        supervoxels = VolumeArray(self.layout.supervoxels, "tzyx").read(self.time, 0, box)
+        supervoxels = VolumeArray(self.layout.supervoxels, "tzyx", self.grid.shape).read(self.time, 0, box)
         labels = paint(supervoxels, self._names(piece))
         self._store.write(self.time, 0, box, labels)
-        return Outcome(digest_arrays(labels), {"zeros": zero_channels([labels])})
+        return Outcome(digest_arrays(labels))
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """The labels."""
+        from bigseg.volumes.store import VolumeArray
+
+        store = VolumeArray(self.layout.labels(), "tzyx", self.grid.shape)
+        return digest_arrays(store.read(self.time, 0, self.grid.box(piece)))
 
     def _names(self, piece: int) -> np.ndarray:
         """Compose the tables for the supervoxels of one block; nothing of the whole volume is loaded."""

@@ -9,16 +9,20 @@ The workflow makes steps while it plans, so modules of steps import no array lib
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from bigseg.errors import UserError
 from bigseg.geometry.box import triple
 from bigseg.geometry.grid import Grid
-from bigseg.layout import Layout
+from bigseg.layout import MADE_AGAIN, Layout
 from bigseg.machine import Machine
+from bigseg.resume.digest import digest_arrays, digest_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
     from bigseg.volumes.store import VolumeArray
 
 Parameters = dict[str, Any]
-"""What a step's result depends on, as JSON: the params of its rule, the payload of its job, a part of its keys."""
+"""What a step is told, as JSON: all that its result depends on, and where to find it."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,9 @@ class Step(ABC):
     looked_up_by: ClassVar[tuple[str, ...]] = ()
     """Parameters that only tell where something is found; ``evidence`` tells what it is."""
 
+    passing: ClassVar[bool] = False
+    """Whether only later steps read the output, so that ``bigseg clean`` may remove it once all is done."""
+
     def __init__(self, parameters: Parameters, layout: Layout, time: int) -> None:
         """Bind the step; ``time`` is ignored where the step runs once over all time points."""
         self.parameters = parameters
@@ -93,7 +100,7 @@ class Step(ABC):
     @classmethod
     @abstractmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
-        """The parameters for one sample: exactly what the result depends on, nothing else."""
+        """The parameters for one sample: exactly what the result depends on, and what ``looked_up_by`` names."""
 
     @classmethod
     def unit(cls, batch: str | None) -> str:
@@ -107,7 +114,7 @@ class Step(ABC):
 
     @property
     def dependence(self) -> Parameters:
-        """The parameters on which the result depends: a part of the keys and of the marker."""
+        """The parameters on which the result depends: a part of the keys and of the marker, the params of a rule."""
         return {name: value for name, value in self.parameters.items() if name not in self.looked_up_by}
 
     @cached_property
@@ -119,6 +126,10 @@ class Step(ABC):
     def number_of_pieces(self) -> int:
         """Number of pieces: one per block unless a step says otherwise."""
         return self.grid.number_of_blocks
+
+    def pieces_of(self, blocks: Collection[int], grid: Grid) -> list[int]:
+        """The pieces that hold voxels of blocks of the volume's grid at full resolution, ascending."""
+        return sorted(blocks)
 
     def voxels(self, piece: int) -> int:
         """Voxels that a piece stands for in the progress bar."""
@@ -144,6 +155,18 @@ class Step(ABC):
     def process(self, piece: int) -> Outcome:
         """Compute a piece and make its output durable."""
 
+    @abstractmethod
+    def rehash(self, piece: int, record: Record) -> str:
+        """Fingerprint of the output as it is stored now, taken as ``process`` takes it; nothing is written.
+
+        Args:
+            piece: number of the piece.
+            record: what the ledger tells of it.
+
+        Raises:
+            UserError: something is missing, unreadable, or contradicts what it is a copy of.
+        """
+
     def workers(self, threads: int) -> int:
         """Pieces that are in hand at the same time, where a job has ``threads``."""
         return threads
@@ -156,16 +179,51 @@ class Step(ABC):
                 source.close()
 
 
-def zero_channels(blocks: Sequence[np.ndarray]) -> list[int]:
-    """Which channels of a block hold nothing but zeros; Zarr stores no file for these. Part of a piece's note."""
-    return [channel for channel, block in enumerate(blocks) if not block.any()]
-
-
-def all_stored(step: Step, store: VolumeArray, piece: int, record: Record, channels: int = 1) -> bool:
-    """Whether the files of a block that a record tells of are still there."""
-    zeros = record.note.get("zeros", [])
+def all_stored(step: Step, store: VolumeArray, piece: int, channels: int = 1) -> bool:
+    """Whether the files of a block are there."""
     box = step.grid.box(piece)
-    return all(channel in zeros or store.stored(step.time, channel, box) for channel in range(channels))
+    return all(store.stored(step.time, channel, box) for channel in range(channels))
+
+
+def read_figures(path: Path) -> Any:
+    """The content of a JSON file that a step wrote.
+
+    Raises:
+        UserError: it is missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: is missing or damaged ({error})", MADE_AGAIN) from error
+
+
+def holds_figures(path: Path, digest: str) -> bool:
+    """Whether a JSON file that a step wrote still has the content with that fingerprint."""
+    try:
+        return digest_json(read_figures(path)) == digest
+    except UserError:
+        return False
+
+
+def digest_tables(paths: Iterable[Path]) -> str:
+    """Fingerprint of all columns of tables, one table after the other.
+
+    Raises:
+        UserError: one is missing or damaged.
+    """
+    from bigseg.volumes.tables import read_checked
+
+    return digest_arrays(*(column for path in paths for column in read_checked(path).values()))
+
+
+def check_copy(path: Path, found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
+    """Refuse a table whose content follows from other output of the piece and is another.
+
+    Raises:
+        UserError: it is.
+    """
+    if list(found) != list(expected) or digest_arrays(*found.values()) != digest_arrays(*expected.values()):
+        raise UserError(f"{path}: contradicts what it was made from", MADE_AGAIN)
 
 
 class WholeStep(Step):
@@ -181,6 +239,10 @@ class WholeStep(Step):
     def number_of_pieces(self) -> int:
         """One."""
         return 1
+
+    def pieces_of(self, blocks: Collection[int], grid: Grid) -> list[int]:
+        """The piece, if there are any blocks."""
+        return [0] if blocks else []
 
     def voxels(self, piece: int) -> int:
         """Nothing that a rate in voxels would describe."""
@@ -204,5 +266,5 @@ def storage_parameters(plan: SamplePlan) -> Parameters:
 def image_parameters(config: Config, plan: SamplePlan) -> Parameters:
     """The part of the parameters that steps which read the image have: where it lies."""
     if config.ingest.reference and plan.referenced:
-        return {"copy": False, "input": plan.sample.input.model_dump()}
+        return {"copy": False, "input": plan.sample.input.place()}
     return {"copy": True}

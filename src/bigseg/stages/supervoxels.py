@@ -6,11 +6,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bigseg.config.samples import Input
+from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.grid import supervoxel_id_range
 from bigseg.geometry.halo import watershed_halo
+from bigseg.layout import MADE_AGAIN
 from bigseg.resume.digest import digest_arrays
-from bigseg.stages.step import Need, Outcome, Parameters, Step, storage_parameters, zero_channels
+from bigseg.stages.step import Need, Outcome, Parameters, Step, all_stored, storage_parameters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +28,7 @@ class SupervoxelsBlocks(Step):
     """Supervoxels of a block; their ids never depend on another block."""
 
     stage, step, version = "supervoxels", "blocks", 1
+    passing = True
     opens = ("_mask",)
 
     @classmethod
@@ -43,7 +46,7 @@ class SupervoxelsBlocks(Step):
             **settings,
             "sampling": [round(s, 6) for s in sampling],
             "halo": [0 if n == 1 else h for h, n in zip(halo, plan.grid.shape, strict=True)],
-            "mask": plan.sample.mask.model_dump() if plan.sample.mask else None,
+            "mask": plan.sample.mask.place() if plan.sample.mask else None,
         }
 
     def needs(self, piece: int) -> list[Need]:
@@ -57,9 +60,7 @@ class SupervoxelsBlocks(Step):
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shards of both arrays are still there."""
-        zeros, box = record.note.get("zeros", []), self.grid.box(piece)
-        stores = enumerate((self._store, self._continues))
-        return all(number in zeros or store.stored(self.time, 0, box) for number, store in stores)
+        return all(all_stored(self, store, piece) for store in (self._store, self._continues))
 
     def process(self, piece: int) -> Outcome:
         """Watershed in the block with its halo, cut to the block, ids made unique by the block's number."""
@@ -74,7 +75,7 @@ class SupervoxelsBlocks(Step):
         if mask is not None and not mask[box.inside(outer).slices].any():
             local, count, continues = np.zeros(box.shape, np.uint32), 0, np.zeros(box.shape, np.uint8)
         else:
-            boundary = read_boundary(self.layout, self.time, outer)
+            boundary = read_boundary(self.layout, self.time, outer, self.grid.shape)
             run = stacked_watershed if self.parameters["dimension"] == "stacked_2d" else distance_watershed
             z, y, x = self.parameters["sampling"]
             labels = run(
@@ -94,9 +95,25 @@ class SupervoxelsBlocks(Step):
         ids[ids > 0] += np.uint64(supervoxel_id_range(piece)[0])
         self._store.write(self.time, 0, box, ids)
         self._continues.write(self.time, 0, box, continues)
-        return Outcome(
-            digest_arrays(local, continues), {"supervoxels": count, "zeros": zero_channels([ids, continues])}
+        return Outcome(digest_arrays(local, continues), {"supervoxels": count})
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """Both arrays; ids without the number of the block."""
+        import numpy as np
+
+        from bigseg.volumes.store import VolumeArray
+
+        box = self.grid.box(piece)
+        ids, continues = (
+            VolumeArray(path, "tzyx", self.grid.shape).read(self.time, 0, box)
+            for path in (self.layout.supervoxels, self.layout.continues)
         )
+        first, past = supervoxel_id_range(piece)
+        foreign = (ids > 0) & ((ids <= np.uint64(first)) | (ids >= np.uint64(past)))
+        if foreign.any():
+            raise UserError(f"{self.layout.supervoxels}: holds {ids[foreign][0]}, no id of block {piece}", MADE_AGAIN)
+        local = np.where(ids > 0, ids - np.uint64(first), np.uint64(0)).astype(np.uint32)
+        return digest_arrays(local, continues)
 
     def _outer(self, piece: int) -> Box:
         halo: Triple = triple(self.parameters["halo"])

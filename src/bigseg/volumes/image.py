@@ -9,7 +9,7 @@ import numpy as np
 import zarr
 
 from bigseg.config.samples import Input
-from bigseg.geometry.box import Box
+from bigseg.geometry.box import Box, Triple
 from bigseg.geometry.grid import shard_shape
 from bigseg.layout import Layout
 from bigseg.resume.files import write_json
@@ -75,23 +75,24 @@ def stage_channels(
     return _array(layout, path, parameters, (time + 1, channels), "tczyx", dtype, writer)
 
 
-def read_boundary(layout: Layout, time: int, box: Box) -> np.ndarray:
-    """Boundary map (z, y, x) of a box as uint8, 255 = boundary, however it is stored."""
-    values = VolumeArray(layout.boundary_map, "tzyx").read(time, 0, box)
+def read_boundary(layout: Layout, time: int, box: Box, volume: Triple) -> np.ndarray:
+    """Boundary map (z, y, x) of a box as uint8, 255 = boundary, however it is stored; ``volume`` is its whole shape."""
+    values = VolumeArray(layout.boundary_map, "tzyx", volume).read(time, 0, box)
     if values.dtype == np.uint8:
         return values
     return np.asarray(np.rint(values.astype(np.float32) * 255).astype(np.uint8))
 
 
-def open_image(layout: Layout, parameters: Parameters) -> VolumeArray | Source:
+def open_image(layout: Layout, parameters: Parameters, volume: Triple) -> VolumeArray | Source:
     """The image to read from: the copy, or the user's OME-Zarr where it lies.
 
     Args:
         layout: folders of the sample.
         parameters: ``copy`` and, if false, ``input``.
+        volume: shape (z, y, x) that the copy has to have.
     """
     if parameters["copy"]:
-        return VolumeArray(layout.image(), "tczyx")
+        return VolumeArray(layout.image(), "tczyx", volume)
     return open_source(Input.model_validate(parameters["input"]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 from bigseg.config.samples import Input
@@ -23,7 +24,6 @@ def write_result_metadata(layout: Layout, parameters: dict[str, Any]) -> None:
         parameters: of the step ``pyramid.metadata``: levels (shape, scale), voxel_size_um, axes, channels, name, owner,
             copy and, if not copied, input.
     """
-    axes = parameters["axes"]
     if not parameters["copy"]:
         spec = Input.model_validate(parameters["input"])
         with open_source(spec) as source:
@@ -31,28 +31,31 @@ def write_result_metadata(layout: Layout, parameters: dict[str, Any]) -> None:
         if header.ome_zarr is None:
             raise ValueError("only an OME-Zarr can be referenced")
         link_array(header.ome_zarr, layout.image())
-    levels = parameters["levels"]
-    _drop_other_levels(layout, len(levels))
+    _drop_other_levels(layout, len(parameters["levels"]))
+    for path, content in result_metadata(layout, parameters).items():
+        write_json(path, content)
+
+
+def result_metadata(layout: Layout, parameters: dict[str, Any]) -> dict[Path, dict[str, Any]]:
+    """Content of the metadata files of the groups, that of the result last; arguments as of the function that writes.
+
+    They depend on the parameters alone.
+    """
     labels = layout.labels().parent
-    label_axes = "tzyx"
-    write_json(
-        labels / "zarr.json",
-        _group(
-            {
-                "ome": {
-                    "version": NGFF_VERSION,
-                    "multiscales": [_multiscale("segmentation", label_axes, parameters)],
-                    "image-label": {"version": NGFF_VERSION, "source": {"image": "../../"}},
-                }
-            }
-        ),
-    )
-    write_json(labels.parent / "zarr.json", _group({"ome": {"version": NGFF_VERSION, "labels": [labels.name]}}))
-    attributes: dict[str, Any] = {
-        "bigseg": parameters["owner"],
-        "ome": {"version": NGFF_VERSION, "multiscales": [_multiscale(parameters["name"], axes, parameters)]},
+    segmentation = {
+        "version": NGFF_VERSION,
+        "multiscales": [_multiscale("segmentation", "tzyx", parameters)],
+        "image-label": {"version": NGFF_VERSION, "source": {"image": "../../"}},
     }
-    write_json(layout.result / "zarr.json", _group(attributes))
+    image = {
+        "version": NGFF_VERSION,
+        "multiscales": [_multiscale(parameters["name"], parameters["axes"], parameters)],
+    }
+    return {
+        labels / "zarr.json": _group({"ome": segmentation}),
+        labels.parent / "zarr.json": _group({"ome": {"version": NGFF_VERSION, "labels": [labels.name]}}),
+        layout.result / "zarr.json": _group({"bigseg": parameters["owner"], "ome": image}),
+    }
 
 
 def _multiscale(name: str, axes: str, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -1,27 +1,31 @@
 """bigseg's own voxel arrays: Zarr v3, one shard per block, one writer per shard.
 
 Arrays are (t, c, z, y, x) or (t, z, y, x). A block is one shard, so concurrent jobs that work on different blocks never
-write the same file.
+write the same file. Every block that was written has its file, also one of nothing but zeros: a file that is missing is
+damage, and must not be read as zeros.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple
+from bigseg.layout import MADE_AGAIN
 from bigseg.resume.files import write_json
+from bigseg.resume.locks import locked
 
 # The Rust codec pipeline writes shards about three times as fast as the default one. Blocks are the unit of
 # parallelism, hence one thread within a block.
@@ -56,34 +60,42 @@ class ArraySpec:
 class VolumeArray:
     """A Zarr array whose last axes are (z, y, x), read and written box by box; safe to use from several threads."""
 
-    def __init__(self, path: Path, axes: str) -> None:
+    def __init__(self, path: Path, axes: str, volume: Triple | None = None) -> None:
         """Open an existing array with the given axes, a subsequence of ``tczyx``.
 
+        Args:
+            path: folder of the array.
+            axes: its axes.
+            volume: shape (z, y, x) that it has to have; any if left out.
+
         Raises:
-            UserError: there is no readable array.
+            UserError: there is no readable array, or it is one of another shape.
         """
         self.path = path
         self.axes = axes
         try:
             self.array = zarr.open_array(str(path), mode="r+")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, zarr.errors.BaseZarrError) as error:
-            raise UserError(
-                f"{path}: is not a readable Zarr array ({error})",
-                "if it was damaged or moved, delete it together with the sample's work folder and run again",
-            ) from error
+            raise UserError(f"{path}: is not a readable Zarr array ({error})", MADE_AGAIN) from error
+        if len(self.array.shape) != len(axes) or (volume is not None and self.array.shape[-3:] != tuple(volume)):
+            wanted = f"{len(axes)} axes" if volume is None else f"a volume of {list(volume)} voxels (z, y, x)"
+            raise UserError(f"{path}: has shape {list(self.array.shape)} ({axes}), not that of {wanted}", MADE_AGAIN)
 
     def read(self, t: int, c: int, box: Box) -> np.ndarray:
         """Voxels (z, y, x) of ``box`` of one time point and channel.
 
         Raises:
-            UserError: a chunk is damaged.
+            UserError: a chunk is damaged, or its file is gone.
         """
+        if self.array.shards is not None:  # an array of bigseg's own, where nothing is left out
+            gone = next((shard for shard in self._shards(t, c, box) if not shard.exists()), None)
+            if gone is not None:
+                raise UserError(f"{gone}: is gone (voxels {box} of time point {t})", MADE_AGAIN)
         try:
             return np.asarray(self.array[self._index(t, c, box)]).reshape(box.shape)
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(
-                f"{self.path}: voxels {box} of time point {t} cannot be read ({error})",
-                "the file is damaged: delete the array and the sample's work folder and run again",
+                f"{self.path}: voxels {box} of time point {t} cannot be read ({error})", MADE_AGAIN
             ) from error
 
     def write(self, t: int, c: int, box: Box, values: np.ndarray) -> None:
@@ -95,18 +107,33 @@ class VolumeArray:
         try:
             self.array[self._index(t, c, box)] = values.reshape((1,) * (len(self.axes) - 3) + box.shape)
             for shard in self._shards(t, c, box):
-                if shard.exists():  # a shard of nothing but zeros is not stored
-                    with shard.open("rb") as file:
-                        os.fsync(file.fileno())
+                if not shard.exists():  # Zarr stores none for nothing but zeros
+                    shard.parent.mkdir(parents=True, exist_ok=True)
+                    shard.write_bytes(self._shard_of_zeros)
+                with shard.open("rb") as file:
+                    os.fsync(file.fileno())
         except (OSError, RuntimeError) as error:
             raise UserError(
                 f"{self.path}: block {box} of time point {t} cannot be written ({error})",
                 "free space on that disk or make the folder writable, then run again",
             ) from error
 
+    def holds(self, t: int) -> bool:
+        """Whether any block of a time point was written."""
+        return (self.path / "c" / str(t)).is_dir()
+
     def stored(self, t: int, c: int, box: Box) -> bool:
-        """Whether every shard of ``box`` exists; shards of nothing but zeros never do."""
+        """Whether every shard of ``box`` exists."""
         return all(shard.exists() for shard in self._shards(t, c, box))
+
+    @property
+    def _shard_of_zeros(self) -> bytes:
+        """A shard without chunks: its index, which says of each that it is empty, and the checksum of the index."""
+        shards = self.array.shards or self.array.chunks
+        chunks = prod(s // c for s, c in zip(shards, self.array.chunks, strict=True))
+        index: bytes = b"\xff" * (16 * chunks)
+        checksum: bytes = int(google_crc32c.value(index)).to_bytes(4, "little")
+        return index + checksum
 
     def _index(self, t: int, c: int, box: Box) -> tuple[slice, ...]:
         # Only slices: an integer that drops an axis confuses the zarrs pipeline where a read crosses shards.
@@ -132,11 +159,11 @@ def ensure_array(spec: ArraySpec) -> VolumeArray:
     Raises:
         UserError: the folder cannot be written, or the array that is there is damaged.
     """
-    with _locked(spec.lock):
+    with locked(spec.lock), _writing(spec.path):
         if spec.path.is_symlink():
             spec.path.unlink()  # a link to the user's own array, from when the image was referenced
         if (spec.path / "zarr.json").exists():
-            found = VolumeArray(spec.path, spec.axes).array
+            found = _opened(spec)
             leading = int(spec.axes[0] == "t")  # only the length of t may differ
             same = (
                 found.dtype == np.dtype(spec.dtype)
@@ -154,19 +181,42 @@ def ensure_array(spec: ArraySpec) -> VolumeArray:
             for marker in spec.status.glob(f"*/{spec.step}-*.json"):
                 marker.unlink(missing_ok=True)
             shutil.rmtree(spec.path)  # also what a kill in the middle of this left without metadata
-        zarr.create_array(
-            str(spec.path),
-            shape=spec.shape,
-            dtype=spec.dtype,
-            chunks=_full(spec.chunk_shape, spec),
-            shards=_full(spec.shard_shape, spec),
-            # The checksum makes a flipped bit an error instead of a wrong voxel.
-            compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"), Crc32cCodec()],
-            fill_value=0,
-            dimension_names=tuple(spec.axes),
-            zarr_format=3,
-        )
+        _create(spec)
     return VolumeArray(spec.path, spec.axes)
+
+
+def _opened(spec: ArraySpec) -> zarr.Array:
+    """The array that is there; damaged metadata are written anew, since each block's file is whole by itself.
+
+    A block whose key is known was written with these shapes, and any other is written again.
+    """
+    metadata = spec.path / "zarr.json"
+    try:
+        return VolumeArray(spec.path, spec.axes).array
+    except UserError as error:
+        if error.__cause__ is None or isinstance(error.__cause__, OSError):
+            raise  # another number of axes is no damage, and a disk that fails may come back
+    metadata.unlink()
+    times = [int(entry.name) for entry in (spec.path / "c").glob("*") if entry.name.isdecimal()]
+    length = max([spec.shape[0], *(t + 1 for t in times)]) if spec.axes[0] == "t" else spec.shape[0]
+    _create(replace(spec, shape=(length, *spec.shape[1:])))
+    return VolumeArray(spec.path, spec.axes).array
+
+
+def _create(spec: ArraySpec) -> None:
+    """Make the array; its metadata are written whole or not at all."""
+    zarr.create_array(
+        str(spec.path),
+        shape=spec.shape,
+        dtype=spec.dtype,
+        chunks=_full(spec.chunk_shape, spec),
+        shards=_full(spec.shard_shape, spec),
+        # The checksum makes a flipped bit an error instead of a wrong voxel.
+        compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"), Crc32cCodec()],
+        fill_value=0,
+        dimension_names=tuple(spec.axes),
+        zarr_format=3,
+    )
 
 
 def _full(shape: Triple, spec: ArraySpec) -> tuple[int, ...]:
@@ -185,15 +235,12 @@ def _set_shape(metadata: Path, shape: tuple[int, ...]) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock that the system releases when the process ends, however it ends."""
+def _writing(path: Path) -> Iterator[None]:
+    """Tell which array it was that could not be made."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        yield
     except OSError as error:
         raise UserError(
-            f"{path.parent}: cannot be written ({error.strerror or error})",
-            "make the folder writable or choose others with `results:` and `work:`",
+            f"{path}: cannot be written ({error.strerror or error})",
+            "free space there, or make the folder writable, or choose others with `results:` and `work:`",
         ) from error

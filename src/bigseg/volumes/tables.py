@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bigseg.errors import UserError
-from bigseg.layout import made_again
+from bigseg.layout import MADE_AGAIN
 from bigseg.resume.files import replacing
 
 ROW_GROUP = 1 << 16
@@ -28,7 +30,8 @@ def write_table(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     """
     table = pa.table({name: pa.array(column) for name, column in columns.items()})
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP)
+        # The checksums make a flipped bit an error instead of a wrong number.
+        pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP, write_page_checksum=True)
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
@@ -38,7 +41,31 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
         UserError: the table is missing or damaged.
     """
     with _opened(path) as file:
+        if missing := set(columns or ()) - set(file.schema_arrow.names):
+            raise UserError(f"{path}: is damaged (it has no column {', '.join(sorted(missing))})", MADE_AGAIN)
         return _columns(file.read(columns=list(columns) if columns else None, use_threads=False))
+
+
+def read_checked(path: Path) -> Table:
+    """Read a whole table and hold against its columns what its footer says of them, which no checksum covers.
+
+    Raises:
+        UserError: the table is missing or damaged.
+    """
+    with _opened(path) as file:
+        embedded = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(file.metadata.metadata[b"ARROW:schema"])))
+        if embedded.names != file.schema.names:
+            raise UserError(f"{path}: is damaged (its footer names other columns than its schema)", MADE_AGAIN)
+        for group in range(file.num_row_groups):
+            part = file.read_row_group(group, use_threads=False)
+            for number, name in enumerate(file.schema_arrow.names):
+                stated = file.metadata.row_group(group).column(number).statistics
+                found = pc.min_max(part[name])
+                if stated is None or not stated.has_min_max or stated.null_count:
+                    continue
+                if (stated.min, stated.max) != (found["min"].as_py(), found["max"].as_py()):
+                    raise UserError(f"{path}: is damaged (its footer tells of other values of {name})", MADE_AGAIN)
+        return _columns(file.read(use_threads=False))
 
 
 def read_range(path: Path, column: str, first: int, past: int) -> Table:
@@ -61,10 +88,10 @@ def read_range(path: Path, column: str, first: int, past: int) -> Table:
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        with path.open("rb") as handle, pq.ParquetFile(handle) as file:
+        with path.open("rb") as handle, pq.ParquetFile(handle, page_checksum_verification=True) as file:
             yield file
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path}: is missing or damaged ({error})", made_again(path)) from error
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise UserError(f"{path}: is missing or damaged ({error})", MADE_AGAIN) from error
 
 
 def _columns(table: pa.Table) -> Table:

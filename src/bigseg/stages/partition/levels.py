@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,10 +11,11 @@ from bigseg.geometry.box import triple
 from bigseg.geometry.octree import Octree
 from bigseg.resume.digest import digest_arrays
 from bigseg.stages.partition.settings import MULTICUTS, VERSION, method_parameters, number_of_levels
-from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep
+from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, digest_tables
 
 if TYPE_CHECKING:
     from bigseg.config import Config
+    from bigseg.geometry.grid import Grid
     from bigseg.kernels.superblock import Superblock
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
@@ -23,6 +25,7 @@ class PartitionLevel(Step):
     """Superblocks of one level: contract what is certain, leave the rest to the level above."""
 
     stage, version = "partition", VERSION
+    passing = True
     level: ClassVar[int]
 
     @classmethod
@@ -34,6 +37,10 @@ class PartitionLevel(Step):
     def number_of_pieces(self) -> int:
         """One per superblock."""
         return self._tree.number(self.level)
+
+    def pieces_of(self, blocks: Collection[int], grid: Grid) -> list[int]:
+        """The superblocks in which blocks lie."""
+        return sorted({self._tree.ancestor(self.level, block) for block in blocks})
 
     def voxels(self, piece: int) -> int:
         """Nothing that a rate in voxels would describe."""
@@ -76,6 +83,12 @@ class PartitionLevel(Step):
         digest = write_superblock(self.layout, self.time, self.level, piece, problem.nodes, clusters, solved, visible)
         objects = len(set(clusters.tolist())) - len(solved.nodes)
         return Outcome(digest, {"nodes": len(problem.nodes), "left": len(solved.nodes), "objects": objects})
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """All tables, in the order in which they were written."""
+        from bigseg.stages.partition.superblocks import table_paths
+
+        return digest_tables(table_paths(self.layout, self.time, self.level, piece, with_rim=self._with_context))
 
     def _problem(self, piece: int) -> tuple[Superblock, Superblock | None]:
         """The superblock's own graph, and with its neighbours'."""
@@ -145,6 +158,7 @@ class PartitionRoot(WholeStep):
     """Solve all that is left, or the whole graph of a volume without levels."""
 
     stage, step, version = "partition", "root", VERSION
+    passing = True
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -179,6 +193,12 @@ class PartitionRoot(WholeStep):
         write_table(map_path(self.layout, self.time), {"id": problem.nodes, "cluster": clusters})
         note = {"nodes": len(problem.nodes), "edges": len(problem.edges), "objects": len(np.unique(clusters))}
         return Outcome(digest_arrays(problem.nodes, clusters), note)
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """The map."""
+        from bigseg.stages.partition.superblocks import map_path
+
+        return digest_tables([map_path(self.layout, self.time)])
 
     def _problem(self) -> Superblock:
         from bigseg.kernels.superblock import join

@@ -9,7 +9,7 @@ from bigseg.config.samples import evidence_roles
 from bigseg.geometry.box import triple
 from bigseg.geometry.grid import LOCAL_ID_BITS, supervoxel_id_range
 from bigseg.resume.digest import digest_arrays
-from bigseg.stages.step import Need, Outcome, Parameters, Step, grid_parameters
+from bigseg.stages.step import Need, Outcome, Parameters, Step, check_copy, grid_parameters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,7 @@ class PartitionLifted(Step):
     """
 
     stage, step, version = "partition", "lifted", 1
+    passing = True
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -65,16 +66,24 @@ class PartitionLifted(Step):
 
     def process(self, piece: int) -> Outcome:
         """Find the pairs and write their costs, or weights; those between blocks again, for the blocks around."""
-        import numpy as np
-
         from bigseg.volumes.tables import write_table
 
         edges = self.edges(piece)
         columns = edges.columns()
-        across = edges.take((edges.u ^ edges.v) >> np.uint64(LOCAL_ID_BITS) > 0)
         write_table(self.layout.table("partition", "lifted", self.time, piece), columns)
-        write_table(self.layout.table("partition", "lifted_across", self.time, piece), across.columns())
+        write_table(self.layout.table("partition", "lifted_across", self.time, piece), _between_blocks(columns))
         return Outcome(digest_arrays(*columns.values()), {"lifted_edges": len(edges)})
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """The edges; those between blocks follow from them."""
+        from bigseg.volumes.tables import read_checked
+
+        edges = read_checked(self.layout.table("partition", "lifted", self.time, piece))
+        digest = digest_arrays(*edges.values())
+        if digest == record.digest:
+            path = self.layout.table("partition", "lifted_across", self.time, piece)
+            check_copy(path, read_checked(path), _between_blocks(edges))
+        return digest
 
     @property
     def _has_labels(self) -> bool:
@@ -164,3 +173,11 @@ class PartitionLifted(Step):
 
         parts = [LongRange(**read_table(self.layout.table("graph", "long_range", self.time, block))) for block in later]
         return add_up([part.take(np.equal(part.u >> np.uint64(LOCAL_ID_BITS), piece)) for part in parts])
+
+
+def _between_blocks(edges: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The edges between supervoxels of different blocks."""
+    import numpy as np
+
+    across = (edges["u"] ^ edges["v"]) >> np.uint64(LOCAL_ID_BITS) > 0
+    return {name: column[across] for name, column in edges.items()}

@@ -13,7 +13,7 @@ from bigseg.geometry.grid import supervoxel_id_range
 from bigseg.kernels.costs import linear_weights, log_odds_costs
 from bigseg.kernels.signed_graph import Ids, SignedEdges, concatenate
 from bigseg.kernels.superblock import Superblock, leaf
-from bigseg.layout import Layout, made_again
+from bigseg.layout import MADE_AGAIN, Layout
 from bigseg.stages.partition.settings import objective
 from bigseg.stages.step import Parameters
 from bigseg.volumes.tables import Table, read_table
@@ -90,7 +90,7 @@ def read_lifted(
         path = layout.table("partition", "lifted" if block in whole else "lifted_across", time, block)
         edges = SignedEdges(**read_table(path))
         if not np.isfinite(edges.value).all():
-            raise UserError(f"{path}: block {block} holds costs that are no numbers", made_again(path))
+            raise UserError(f"{path}: block {block} holds costs that are no numbers", MADE_AGAIN)
         yield edges
 
 
@@ -109,7 +109,7 @@ def read_nodes(layout: Layout, time: int, block: int) -> np.ndarray:
     ids = read_table(path, ["id"])["id"]
     first = np.uint64(supervoxel_id_range(block)[0])
     if not np.array_equal(ids, first + np.arange(1, len(ids) + 1, dtype=np.uint64)):
-        raise UserError(f"{path}: holds ids that are not those of block {block}", made_again(path))
+        raise UserError(f"{path}: holds ids that are not those of block {block}", MADE_AGAIN)
     return ids
 
 
@@ -151,6 +151,4 @@ def _check_edges(path: Path, block: int, u: np.ndarray, v: np.ndarray, count: np
     }
     for what, rows in wrong.items():
         if rows.any():
-            raise UserError(
-                f"{path}: block {block} holds {what} ({int(rows.sum())} of {len(u)} edges)", made_again(path)
-            )
+            raise UserError(f"{path}: block {block} holds {what} ({int(rows.sum())} of {len(u)} edges)", MADE_AGAIN)

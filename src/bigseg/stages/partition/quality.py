@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from bigseg.geometry.octree import Octree
@@ -10,7 +9,17 @@ from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
 from bigseg.stages.partition.paths import needs_of_names
 from bigseg.stages.partition.settings import VERSION, method_parameters, number_of_levels
-from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, grid_parameters
+from bigseg.stages.step import (
+    Need,
+    Outcome,
+    Parameters,
+    Step,
+    WholeStep,
+    digest_tables,
+    grid_parameters,
+    holds_figures,
+    read_figures,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +37,7 @@ class PartitionEnergy(Step):
     """The share of a block: what the partition pays for the edges that it owns, and what any partition has to."""
 
     stage, step, version = "partition", "energy", VERSION
+    passing = True
     looked_up_by = ("levels",)
 
     @classmethod
@@ -70,6 +80,10 @@ class PartitionEnergy(Step):
         write_table(self.layout.table("partition", "energy", self.time, piece), figures)
         return Outcome(digest_arrays(*figures.values()))
 
+    def rehash(self, piece: int, record: Record) -> str:
+        """The table."""
+        return digest_tables([self.layout.table("partition", "energy", self.time, piece)])
+
     def _edges(self, piece: int) -> SignedEdges:
         """What the block owns: contacts, and lifted edges."""
         from bigseg.kernels.signed_graph import concatenate
@@ -108,11 +122,11 @@ class PartitionQuality(WholeStep):
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the figures are still what was written."""
-        try:
-            found = json.loads(self.layout.multicut_quality(self.time).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return False
-        return digest_json(found) == record.digest
+        return holds_figures(self.layout.multicut_quality(self.time), record.digest)
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """The figures."""
+        return digest_json(read_figures(self.layout.multicut_quality(self.time)))
 
     def process(self, piece: int) -> Outcome:
         """Sum, and solve in core if the problem is small enough."""

@@ -12,7 +12,7 @@ from bigseg.geometry.grid import LOCAL_ID_BITS
 from bigseg.geometry.octree import Octree
 from bigseg.kernels.signed_graph import Ids, SignedEdges, among
 from bigseg.kernels.superblock import Superblock
-from bigseg.layout import Layout, made_again
+from bigseg.layout import MADE_AGAIN, Layout
 from bigseg.resume.digest import digest_arrays
 from bigseg.volumes.tables import Table, read_range, read_table, write_table
 
@@ -137,7 +137,7 @@ def _rows_of(path: Path, names: Ids) -> tuple[Table, NDArray[np.int64]]:
     found = place < len(table["id"])
     found[found] = table["id"][place[found]] == names[found]
     if not found.all():
-        raise UserError(f"{path}: does not tell of supervoxel {names[~found][0]}", made_again(path))
+        raise UserError(f"{path}: does not tell of supervoxel {names[~found][0]}", MADE_AGAIN)
     return table, place
 
 

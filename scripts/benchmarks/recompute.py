@@ -1,0 +1,202 @@
+"""What runs again after a change: parameters, a region of the input, a time point. Exact means no more and no less.
+
+A small synthetic tissue is run in this process; blocks that were made are those whose records in the ledgers are new.
+The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import zarr
+
+from bigseg.geometry.box import Box
+from bigseg.geometry.grid import Grid
+from bigseg.kernels.tissue import Tissue
+from bigseg.local import run_here
+from bigseg.planning.workflow import Workflow
+from bigseg.resume.ledger import step_ledgers, youngest
+from bigseg.stages import find_step
+from bigseg.upkeep.invalidate import chosen_pieces
+from bigseg.upkeep.jobs import Selection
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SAMPLE = "s"
+BLOCK = (32, 32, 32)
+HALO = (8, 8, 8)
+IN_BLOCKS = (
+    "ingest.blocks",
+    "predict.blocks",
+    "supervoxels.blocks",
+    "graph.blocks",
+    "segment.contacts",
+    "segment.blocks",
+)
+STAGES = ("ingest", "predict", "supervoxels", "graph", "partition", "segment", "pyramid", "measure", "seams")
+"""All but the report, which is no matter of blocks."""
+
+Piece = tuple[str, int | None, int]
+
+
+def configuration(folder: Path, volume: Path, axes: str) -> dict[str, Any]:
+    """A configuration whose results lie in a folder."""
+    return {
+        "samples": {SAMPLE: {"input": {"path": str(volume), "axes": axes, "voxel_size_um": [0.25] * 3}}},
+        "results": str(folder / "results"),
+        "work": str(folder / "work"),
+        "blocks": {"block_shape": list(BLOCK)},
+        "supervoxels": {"halo": list(HALO)},
+        "pyramid": {"smallest": 32},
+        "execution": {"batches": 8},
+    }
+
+
+def records(workflow: Workflow) -> dict[Piece, tuple[str, int]]:
+    """Digest and time of the record of every piece."""
+    found = {}
+    layout = workflow.plans[SAMPLE].layout
+    for name in workflow.steps(SAMPLE):
+        kind = find_step(name)
+        for when in workflow.plans[SAMPLE].times if kind.per_time else (None,):
+            folder = layout.ledger(kind.stage, when, kind.unit(None)).parent
+            for piece, record in youngest(step_ledgers(folder, kind.step)).items():
+                found[name, when, piece] = (record.digest, record.at)
+    return found
+
+
+def new_pieces(before: dict[Piece, tuple[str, int]], after: dict[Piece, tuple[str, int]]) -> set[Piece]:
+    """The pieces that were made in between."""
+    return {piece for piece in after if before.get(piece) != after[piece]}
+
+
+def needed_pieces(
+    workflow: Workflow, edited: set[Piece], before: dict[Piece, tuple[str, int]], after: dict[Piece, tuple[str, int]]
+) -> set[Piece]:
+    """By brute force: of the steps in blocks, the pieces that need one whose output came out otherwise, and the edited.
+
+    What a step reads beside the digests of others (the objects of its supervoxels) is held against the truth in the
+    output: such a piece is needed if its own output changed.
+    """
+    changed = {piece for piece in after if piece in before and before[piece][0] != after[piece][0]}
+    needed = set(edited)
+    for name, when, piece in after:
+        if name not in IN_BLOCKS:
+            continue
+        step = workflow.step(name, SAMPLE, when)
+        reads = {(need.step, when, p) for need in step.needs(piece) if need.in_key for p in need.pieces}
+        if reads & changed or (name, when, piece) in changed:
+            needed.add((name, when, piece))
+    return needed
+
+
+def run(where: Path, volume: Path, axes: str = "tzyx") -> tuple[Workflow, float]:
+    """Run all stages; the workflow, and the seconds that it took."""
+    workflow, started = Workflow(configuration(where, volume, axes), "benchmark"), time.perf_counter()
+    run_here(workflow, STAGES)
+    return workflow, time.perf_counter() - started
+
+
+def measure_region(folder: Path, rendered: list[np.ndarray]) -> dict[str, Any]:
+    """Two voxels in the middle of a block of one of two time points change places, in place in a Zarr."""
+    volume = folder / "image.zarr"
+    array = zarr.create_array(str(volume), shape=(2, *rendered[0].shape), chunks=(1, *BLOCK), dtype="uint8")
+    array[...] = np.stack(rendered[:2])
+    workflow, whole_seconds = run(folder, volume)
+    start = records(workflow)
+
+    z, y, x = (b // 2 for b in BLOCK)
+    box = Box((z, y, x), (z + 4, y + 4, x + 4))
+    region = array[(slice(1, 2), *box.slices)]
+    one, other = np.unravel_index(region.argmin(), region.shape), np.unravel_index(region.argmax(), region.shape)
+    region[one], region[other] = region[other], region[one]  # so that intensities are normalised as before
+    array[(slice(1, 2), *box.slices)] = region
+    chosen = chosen_pieces(workflow, Selection(stage="ingest", time=1), str(box))
+    for job, pieces in chosen:
+        job.redo(pieces)
+    workflow, region_seconds = run(folder, volume)
+    after = records(workflow)
+    edited = {(job.step.name, job.time, piece) for job, pieces in chosen for piece in pieces}
+    redone = {piece for piece in new_pieces(start, after) if piece[0] in IN_BLOCKS}
+    needed = needed_pieces(workflow, edited, start, after)
+    fresh, _ = run(folder / "fresh", volume)
+    return {
+        "region_result_identical": outputs(after) == outputs(records(fresh)),
+        "region_blocks_redone": len(redone),
+        "region_blocks_needed": len(needed),
+        "region_blocks_exact": redone == needed,
+        "region_blocks_of": sum(1 for name, _, _ in after if name in IN_BLOCKS),
+        "region_seconds": round(region_seconds, 2),
+        "whole_seconds": round(whole_seconds, 2),
+    }
+
+
+def measure_time_point(folder: Path, rendered: list[np.ndarray]) -> dict[str, Any]:
+    """A third file is put beside those of two time points."""
+    volume = folder / "image_t{t}.tif"
+
+    def write(t: int) -> None:
+        tifffile.imwrite(folder / f"image_t{t}.tif", rendered[t])
+
+    for t in range(2):
+        write(t)
+    before = records(run(folder, volume, "zyx")[0])
+    write(2)
+    workflow, _ = run(folder, volume, "zyx")
+    made = new_pieces(before, records(workflow))
+    old = {(name, when) for name, when, _ in made if when not in (None, 2)}
+    own = {(name, 2) for name in workflow.steps(SAMPLE) if find_step(name).per_time and not name.startswith("report.")}
+    fresh, _ = run(folder / "fresh", volume, "zyx")
+    return {
+        "time_point_jobs_extra": len(old),
+        "time_point_jobs_missing": len(own - {(name, when) for name, when, _ in made}),
+        "time_point_result_identical": outputs(records(workflow)) == outputs(records(fresh)),
+    }
+
+
+def outputs(found: dict[Piece, tuple[str, int]]) -> dict[Piece, str]:
+    """The digests alone."""
+    return {piece: digest for piece, (digest, _) in found.items()}
+
+
+def parameters_are_exact() -> bool:
+    """Whether every key of the configuration reaches just the stages that are declared: a test walks through them."""
+    test = REPOSITORY / "tests" / "unit" / "test_dependence.py"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    if done.returncode:
+        sys.stderr.write(done.stdout)
+    return done.returncode == 0
+
+
+def main() -> None:
+    """Measure, print a table and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=128)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        tissue = Tissue((arguments.size,) * 3, voxel_size_um=(0.25,) * 3, seed=1, outline=False)
+        rendered = [tissue.render(Box((0, 0, 0), tissue.shape), t)[0] for t in range(3)]
+        parts = [(measure_region, Path(folder) / "region"), (measure_time_point, Path(folder) / "time")]
+        found: dict[str, Any] = {}
+        for part, where in parts:
+            where.mkdir()
+            found |= part(where, rendered)
+    found = {"params_exact": parameters_are_exact(), **found}
+    blocks = Grid(tissue.shape, BLOCK).number_of_blocks
+    print(f"{arguments.size}³ voxels, two time points, {blocks} blocks each")
+    for name, value in found.items():
+        print(f"  {name}: {value}")
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What is stored after a run: checked again, marked to be made again, or removed."""
