@@ -224,11 +224,15 @@ class _Trainer:
             yield images, values, known
 
     def _compare(self, epoch: int, progressed: Progressed) -> dict[str, float]:
-        """Validate, if it is time; keep the model if none was better."""
-        if epoch % self.config.validation.every and epoch != self.config.epochs:
+        """Validate, if it is time, or at the end; keep the model if none was better.
+
+        The end moves when epochs are added, so a validation that is there for it alone must not change the rate.
+        """
+        regular = epoch % self.config.validation.every == 0
+        if not regular and epoch != self.config.epochs:
             return {}
         verdict = validate(self.network, self.compare, self.config, self.device, self.precision)
-        if self.config.optimiser.schedule == "plateau":
+        if regular and self.config.optimiser.schedule == "plateau":
             self.scheduler.step(verdict.loss)
         found = asdict(verdict)
         # Among equals the first: where all are perfect, or all are one object, the later ones tell nothing new.
