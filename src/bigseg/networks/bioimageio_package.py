@@ -131,20 +131,18 @@ def _facts(description: Any, origin: str) -> Facts:
     after = _operations(result.postprocessing, [str(a.id) for a in result.axes], origin)
     check_operations(before, f"{origin}, preprocessing", statistics=True)
     check_operations(after, f"{origin}, postprocessing", statistics=False)
-    facts: Facts = {
+    return {
         "told": {"dims": len(space), "in_channels": channels, "out_channels": len(names)},
         "fixed_shape": with_z(tuple(fixed), None),
         "minimum_shape": with_z(tuple(minimum), 1),
         "voxel_size_um": _voxel_size(space),
         "halo": with_z(halo, 0),
+        "step": with_z(tuple(step), 1),
         "preprocessing": before,
         "postprocessing": after,
         "outputs": tuple(own["outputs"]) if own.get("outputs") else None,
         "offsets": tuple(tuple(o) for o in own.get("offsets", ())),
     }
-    if any(s > 1 for s in step):
-        facts["step"] = with_z(tuple(step), 1)
-    return facts
 
 
 def _check_axes(tensor: Any, origin: str) -> None:

@@ -17,7 +17,7 @@ from bigseg.networks.architecture import Architecture
 from bigseg.networks.backends import Network, OnnxNetwork, load_torchscript
 from bigseg.networks.checkpoint import load_network, read_state
 from bigseg.networks.description import ModelDescription, ModelSpec, Operation, with_z
-from bigseg.networks.measured import find_divisibility, measure_reach
+from bigseg.networks.measured import NotLocalError, find_divisibility, measure_reach
 from bigseg.networks.onnx_layers import UnknownLayerError, layers_of
 from bigseg.networks.reach import LayerGraph, Reach
 from bigseg.networks.shipped import find_shipped
@@ -27,6 +27,9 @@ _BYTES_UNKNOWN = 4096.0
 
 _EXTENT = {2: 256, 3: 96}
 """Length of the inputs that such a network is measured with."""
+
+_MEASURED = ("divisibility", "before", "after", "statistics")
+"""What trying tells of a network whose layers cannot be read."""
 
 Facts = dict[str, Any]
 
@@ -152,13 +155,27 @@ def graph_facts(graph: LayerGraph) -> Facts:
 
 
 def measured_facts(network: Network, dims: int, channels: int, facts: Facts) -> Facts:
-    """What trying tells, for a network whose layers cannot be read."""
+    """What trying tells, for a network whose layers cannot be read.
+
+    Where it looks at the whole patch (a norm without statistics of its own, say), ``step`` and ``halo`` of ``facts``
+    are taken, if they tell a halo.
+
+    Raises:
+        UserError: what it looks at can neither be found nor is told.
+    """
     extent = _EXTENT[dims]
-    known = facts.get("step")
-    steps = tuple(known[-dims:]) if known else (find_divisibility(network, dims, channels, extent),) * dims
-    shape = tuple(-(-extent // s) * s for s in steps)
-    reach = measure_reach(network, shape, channels, steps)
-    halo = facts.get("halo", (0, 0, 0))[-dims:]
+    steps = tuple(facts.get("step", (1, 1, 1))[-dims:])
+    halo = tuple(facts.get("halo", (0, 0, 0))[-dims:])
+    try:
+        if max(steps) == 1:  # descriptions often do not tell
+            steps = (find_divisibility(network, dims, channels, extent),) * dims
+        reach = measure_reach(network, tuple(-(-extent // s) * s for s in steps), channels, steps)
+        statistics = False
+    except NotLocalError:
+        if not any(halo):
+            raise
+        reach = Reach(((0,),) * dims, ((0,),) * dims)
+        statistics = True
     reach = Reach(
         tuple((max(b[0], h),) for b, h in zip(reach.before, halo, strict=True)),
         tuple((max(a[0], h),) for a, h in zip(reach.after, halo, strict=True)),
@@ -171,7 +188,7 @@ def measured_facts(network: Network, dims: int, channels: int, facts: Facts) -> 
         "before": with_z(reach.before, (0,)),
         "after": with_z(reach.after, (0,)),
         "by_construction": False,
-        "statistics": False,
+        "statistics": statistics,
         "bytes_per_voxel": _BYTES_UNKNOWN,
     }
 
@@ -202,7 +219,11 @@ def _channels(value: Any, like: torch.Tensor) -> torch.Tensor:
 
 
 def _describe(facts: Facts, origin: str, content: bytes = b"") -> ModelDescription:
-    """The description, with the digest of the weights and of all that is known beside the place."""
+    """The description, with the digest of the weights and of all that files tell beside the place.
+
+    What was measured is not part of it: another CPU may measure otherwise and would not know the model again. Planning
+    alone measures; what it found is a parameter of its own, the tiling.
+    """
     known = {key: value for key, value in facts.items() if key in ModelDescription.model_fields}
     steps = zip(known["divisibility"], facts.get("step", (1, 1, 1)), strict=True)
     known["divisibility"] = tuple(lcm(own, told) for own, told in steps)
@@ -215,6 +236,8 @@ def _describe(facts: Facts, origin: str, content: bytes = b"") -> ModelDescripti
     weights = facts.get("weights_digest") or hashlib.sha256(content).hexdigest()
     without_place = {key: value for key, value in known.items() if key != "files"}
     plain = ModelDescription(**{"files": (), "origin": "", "digest": "", **without_place}).model_dump(mode="json")
+    if not known["by_construction"]:
+        plain = {key: value for key, value in plain.items() if key not in _MEASURED}
     state = hashlib.sha256(json.dumps([weights, plain], sort_keys=True).encode()).hexdigest()
     return ModelDescription(**{"files": (), **known, "origin": origin, "digest": state[:32]})
 

@@ -19,7 +19,7 @@ from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.machine import Machine
 from bigseg.networks.augment import Transform, partners, transforms
-from bigseg.networks.backends import OnnxNetwork
+from bigseg.networks.backends import OnnxNetwork, is_out_of_memory
 from bigseg.networks.maps import Maps, check_probabilities, encode
 from bigseg.networks.model import Model
 from bigseg.networks.tiling import Patch, Tiling, choose_core, core_candidates, patch_shape, voxels
@@ -138,7 +138,7 @@ class Predictor:
             try:
                 return self._patches(image, source, block, self._core)
             except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
             self._halve()
 
@@ -179,7 +179,7 @@ class Predictor:
             self.forward(torch.zeros(size, device=self.device))
             torch.cuda.synchronize(self.device)
         except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             return False
         finally:
@@ -338,10 +338,3 @@ def _shifted(shift: Triple, shape: Sequence[int]) -> tuple[tuple[slice, ...], tu
     here = tuple(slice(max(0, -s), n - max(0, s)) for s, n in zip(shift, shape, strict=True))
     there = tuple(slice(max(0, s), n - max(0, -s)) for s, n in zip(shift, shape, strict=True))
     return here, there
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
-    )
