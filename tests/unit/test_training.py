@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import zarr
+from network_checks import image, in_blocks, model
 from pipeline_checks import labels as run_labels
 from pipeline_checks import run, scores, settings
 from training_checks import tiny, tiny_training, volume, write_tissue, write_volume
@@ -17,13 +18,17 @@ from training_checks import tiny, tiny_training, volume, write_tissue, write_vol
 from bigseg.config.training import Training
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
+from bigseg.geometry.sampling import relative_sampling
 from bigseg.networks.description import ModelSpec
 from bigseg.networks.model import load_model
+from bigseg.networks.unet import UNet, build
+from bigseg.planning.workflow import Workflow
 from bigseg.training import loop
 from bigseg.training.checkpoint import folder_of
 from bigseg.training.data import LabelledVolume, PatchSampler, read_mirrored, validation_boxes
-from bigseg.training.loop import preprocessing_of, train
+from bigseg.training.loop import architecture_of, preprocessing_of, train
 from bigseg.training.segmentation import segment_boundary
+from bigseg.training.validate import predict_logits, validate
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,25 @@ def test_a_stopped_training_goes_on_as_though_it_had_not(tmp_path: Path, tissue:
     assert len({row["learning_rate"] for row in histories[0]["history"]}) > 1
     best = [torch.load(Path(c.output) / "weights.pt", weights_only=True) for c in (whole, parts)]
     assert all(torch.equal(best[0][key], best[1][key]) for key in best[0])
+
+
+def test_the_validation_at_an_end_that_was_moved_does_not_change_the_weights(tmp_path: Path, tissue: Path) -> None:
+    optimiser = {"learning_rate": 2.0, "patience": 0}
+    validation = {"every": 2, "minimum_object_size": 20, "supervoxels": {"minimum_size": 20}}
+    changes: dict[str, Any] = {"optimiser": optimiser, "validation": validation, "iterations": 2}
+    whole = tiny_training(tmp_path / "whole", tissue, epochs=6, **changes)
+    train(whole, device="cpu")
+    for epochs in (3, 6):
+        parts = tiny_training(tmp_path / "parts", tissue, epochs=epochs, **changes)
+        train(parts, device="cpu")
+    histories = [json.loads((folder_of(c) / "history.json").read_text())["history"] for c in (whole, parts)]
+    assert [bool(row["validation"]) for row in histories[0]] == [False, True] * 3
+    assert [bool(row["validation"]) for row in histories[1]] == [False, True, True, True, False, True]
+    rates = [[row["learning_rate"] for row in history] for history in histories]
+    assert rates[0] == rates[1]
+    assert len(set(rates[0])) > 1
+    one, other = weights(whole), weights(parts)
+    assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_the_cosine_schedule_goes_on_too_and_ends_near_zero(
@@ -284,6 +308,48 @@ def test_validation_boxes_cover_and_are_limited(tissue: Path) -> None:
         boxes = validation_boxes(source, (16, 20, 48), 9)
         assert sum(box.size for box in boxes) == source.box.size
         assert len(validation_boxes(source, (4, 8, 8), 5)) == 5
+
+
+def test_validation_predicts_what_a_run_predicts() -> None:
+    found = model(f_maps=[4, 8, 8], num_levels=3)
+    volume = image(1, 6, 13, 18)
+    whole = in_blocks(found, volume, (6, 13, 18))["boundary"]
+    assert isinstance(found.network, UNet)
+    logits = predict_logits(found.network, volume, torch.device("cpu"), torch.float32)
+    assert np.abs(torch.sigmoid(logits)[0].numpy() - whole).max() < 1e-5
+
+
+def test_a_foreground_hides_nothing_from_validation_as_in_a_run(tmp_path: Path, tissue: Path) -> None:
+    target = {"kind": "foreground_boundary"}
+    config = tiny_training(tmp_path, tissue, target=target)
+    network = build(architecture_of(config))
+    found = []
+    with LabelledVolume(config.validate_on[0], "validate_on.0", preprocessing_of(config)) as source:
+        for bias in (0.0, -1000.0):
+            with torch.no_grad():
+                network.final_conv.bias[0] = bias
+            found.append(validate(network, [source], config, torch.device("cpu"), torch.float32))
+    assert found[0].adapted_rand_error == found[1].adapted_rand_error
+    assert found[0].voi_split == found[1].voi_split
+    assert found[1].loss > found[0].loss
+
+
+def test_an_axis_of_one_voxel_does_not_count_as_in_a_run(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "plane.h5"
+    with h5py.File(path, "w") as file:
+        for name, values in (("raw", rng.integers(0, 255, (1, 40, 44))), ("label", rng.integers(0, 4, (1, 40, 44)))):
+            file[name] = values.astype(np.uint8)
+    size = [0.05, 0.4, 0.2]
+    spec = volume(path)
+    spec["raw"]["voxel_size_um"] = size
+    config = tiny_training(tmp_path, path, train=[spec])
+    with LabelledVolume(config.train[0], "train.0", preprocessing_of(config)) as source:
+        assert source.sampling == pytest.approx((1.0, 2.0, 1.0))
+        plan = Workflow(settings(tmp_path, {"input": spec["raw"]}), "test").plans["a"]
+        assert source.sampling == plan.sampling
+    assert relative_sampling((0.3, 0.1, 0.2), (5, 5, 5)) == pytest.approx((3.0, 1.0, 2.0))
+    assert relative_sampling(None, (5, 5, 5)) == relative_sampling((2.0, 3.0, 4.0), (1, 1, 1)) == (1.0, 1.0, 1.0)
 
 
 def test_segmentation_is_that_of_a_run(tmp_path: Path, tissue: Path) -> None:

@@ -77,7 +77,10 @@ def test_boundary_without_smoothing() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.integers(0, 1000), st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0, 1.5, 2.0]), st.sampled_from([1.0, 2.0])
+    st.integers(0, 1000),
+    st.sampled_from([0.0, 1.0]),
+    st.sampled_from([0.0, 1.0, 1.5, 2.0]),
+    st.sampled_from([1.0, 2.0]),
 )
 def test_what_is_known_is_the_same_whatever_unlabelled_voxels_are(
     seed: int, sigma: float, grow: float, depth: float
