@@ -220,6 +220,9 @@ def test_start_from_another_model(tmp_path: Path, tissue: Path) -> None:
     other = tiny_training(tmp_path / "c", tissue, network={**network, "f_maps": [4, 12]})
     with pytest.raises(UserError, match="no network of this architecture"):
         train(other, device="cpu")
+    missing = tiny_training(tmp_path / "d", tissue, network={**network, "initial_model": "./nowhere"})
+    with pytest.raises(UserError, match=r"^network\.initial_model: ./nowhere does not exist"):
+        train(missing, device="cpu")
 
 
 def test_patches_do_not_depend_on_what_was_drawn_before(tissue: Path) -> None:
@@ -410,8 +413,10 @@ def test_bad_settings(tmp_path: Path, tissue: Path) -> None:
         train(tiny_training(tmp_path, tissue, patch=[8, 16, 15]), device="cpu")
     with pytest.raises(UserError, match="layer_order"):
         train(tiny_training(tmp_path, tissue, network={"layer_order": "xx"}), device="cpu")
-    with pytest.raises(UserError, match="cuda is demanded"):
+    with pytest.raises(UserError, match=r"^--device: cuda is demanded") as caught:
         train(tiny_training(tmp_path, tissue), device="cuda")
+    assert "--device auto" in caught.value.remedy
+    assert "execution" not in caught.value.remedy
 
 
 def test_a_damaged_checkpoint(tmp_path: Path, tissue: Path) -> None:

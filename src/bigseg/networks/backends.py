@@ -96,7 +96,7 @@ class OnnxNetwork:
             if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
                 raise UserError(
                     f"{self.origin}: this ONNX Runtime has no GPU support",
-                    "install onnxruntime-gpu, or set execution.device to cpu",
+                    "install onnxruntime-gpu, or choose the device cpu",
                 )
             providers.insert(0, ("CUDAExecutionProvider", {"device_id": torch.device(device).index or 0}))
         try:

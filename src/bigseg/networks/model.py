@@ -300,7 +300,7 @@ def _load_from_zoo(spec: ModelSpec, path: Path) -> Model:
         (".zip", ".yaml", ".yml", ".onnx", ".pt", ".pth", ".pytorch")
     )
     if not is_id or spec.path.startswith((".", "~")):
-        raise UserError(f"predict.model: {spec.path} does not exist", "correct the path of the model")
+        raise UserError(f"{spec.path} does not exist", "correct the path of the model")
     from bigseg.networks.bioimageio_package import load_package
 
     return load_package(spec.path, spec.path, ())

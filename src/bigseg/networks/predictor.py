@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from bigseg.errors import UserError
+from bigseg.errors import UserError, concerning
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.machine import Machine
 from bigseg.networks.augment import Transform, partners, transforms
@@ -70,7 +70,8 @@ class Predictor:
             UserError: a GPU was demanded and there is none, or the options do not fit the model.
         """
         self.model, self.tiling, self.options, self.machine = model, tiling, options, machine
-        self.device = choose_device(machine.device)
+        with concerning("execution.device", "set it to auto"):
+            self.device = choose_device(machine.device)
         self.transforms = transforms(options.augment, model.description.dims)
         self._layout = memory_layout(model.description.dims, self.device)
         self._network = self._place()
@@ -287,9 +288,8 @@ def choose_device(wanted: str) -> torch.device:
     if not torch.cuda.is_available():
         built = torch.version.cuda is not None
         raise UserError(
-            "execution.device: cuda is demanded, but "
-            + ("no GPU is to be seen" if built else "this torch has no CUDA"),
-            "start the job on a machine with a GPU, install a torch with CUDA, or set execution.device to auto",
+            "cuda is demanded, but " + ("no GPU is to be seen" if built else "this torch has no CUDA"),
+            "start the job on a machine with a GPU, or install a torch with CUDA",
         )
     free = [torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())]
     return torch.device("cuda", free.index(max(free)))

@@ -167,7 +167,7 @@ def _percentiles(channel: Values, percents: Sequence[float]) -> tuple[float, flo
     if low == high:
         raise UserError(
             f"the percentiles {list(percents)} of the image are the same intensity, {low:g}",
-            "check that `key` and `channel` are right, or set predict.normalise to standardise",
+            "check that `key` and `channel` are right, or set `normalise` to standardise",
         )
     return low, high
 

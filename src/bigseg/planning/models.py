@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from bigseg.errors import UserError
+from bigseg.errors import UserError, concerning
 from bigseg.networks.description import ModelDescription, ModelSpec
 from bigseg.networks.settings import channels_of, outputs_of
 from bigseg.resume.files import write_json
@@ -41,7 +41,8 @@ def find_model(settings: Predict, cache: Path) -> ModelDescription | None:
     if known is not None and known["identity"] == _identity(spec, known["description"].files):
         description: ModelDescription = known["description"]
         return description
-    description = _describe(spec)
+    with concerning("predict.model"):
+        description = _describe(spec)
     identity = _identity(spec, description.files)
     write_json(cache, {"identity": identity, "description": description.model_dump(mode="json")})
     return description
@@ -123,10 +124,10 @@ def _describe(spec: ModelSpec) -> ModelDescription:
     except (ValueError, IndexError):
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise UserError(
-            f"predict.model: {spec.path} cannot be loaded ({last})", "check that torch and onnxruntime are installed"
+            f"{spec.path} cannot be loaded ({last})", "check that torch and onnxruntime are installed"
         ) from None
     if "problem" in answer:
-        raise UserError(f"predict.model: {answer['problem']}", answer["remedy"])
+        raise UserError(answer["problem"], answer["remedy"])
     return ModelDescription.model_validate(answer)
 
 

@@ -6,7 +6,7 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bigseg.errors import UserError
+from bigseg.errors import UserError, concerning
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.layout import Layout
 from bigseg.machine import Machine
@@ -188,7 +188,8 @@ class NetworkRun:
         from bigseg.networks.predictor import Options, Predictor
 
         told = self._parameters["model"]
-        model = load_model(ModelSpec(path=told["path"], settings=told["settings"]))
+        with concerning("predict.model"):
+            model = load_model(ModelSpec(path=told["path"], settings=told["settings"]))
         if model.description.digest != self._parameters["model_digest"]:
             raise UserError(
                 f"predict.model: {told['path']} has changed since the run was planned", "start snakemake again"

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from bigseg.config.training import Training, TrainingVolume
-from bigseg.errors import UserError
+from bigseg.errors import UserError, concerning
 from bigseg.networks.architecture import Architecture, make_architecture
 from bigseg.networks.description import ModelSpec, Operation
 from bigseg.networks.model import load_model
@@ -76,6 +76,8 @@ def train(config: Training, *, device: str = "auto", threads: int = 1) -> Outcom
             no longer a number.
     """
     start = time.monotonic()
+    with concerning("--device", "give --device auto"):
+        chosen = choose_device(device)
     architecture = architecture_of(config)
     check_patch(config, architecture)
     with ExitStack() as stack:
@@ -83,7 +85,7 @@ def train(config: Training, *, device: str = "auto", threads: int = 1) -> Outcom
             [stack.enter_context(LabelledVolume(spec, f"{role}.{i}", preprocessing_of(config))) for i, spec in specs]
             for role, specs in _numbered(config)
         )
-        trainer = _Trainer(config, architecture, learn, compare, choose_device(device), threads)
+        trainer = _Trainer(config, architecture, learn, compare, chosen, threads)
         progressed = trainer.run()
     told = {"best_epoch": progressed.best_epoch, "best_score": progressed.best_score, "epochs": progressed.epoch}
     write_json(folder_of(config) / OUTCOME, told)
@@ -262,7 +264,8 @@ def _initial(config: Training, architecture: Architecture) -> UNet:
     network = build(architecture)
     if config.network.initial_model is None:
         return network
-    other = load_model(ModelSpec(path=config.network.initial_model)).network
+    with concerning("network.initial_model"):
+        other = load_model(ModelSpec(path=config.network.initial_model)).network
     if not isinstance(other, UNet) or _written_out(other.architecture) != _written_out(architecture):
         raise UserError(
             f"network.initial_model: {config.network.initial_model} is no network of this architecture",
