@@ -169,6 +169,11 @@ def test_what_does_not_fit_is_told_before_the_first_block(base, keys, told):
     assert told in refusal(changed(base, predict=keys)).problem
 
 
+def test_a_missing_model_is_told_once(base):
+    problem = refusal(changed(base, predict={"model": "./nowhere"})).problem
+    assert problem == "predict.model: ./nowhere does not exist"
+
+
 def test_a_network_without_model_is_told(base):
     assert "needs the path of a model" in refusal({**base, "predict": {"method": "network"}}).problem
 
@@ -184,9 +189,18 @@ def test_a_gpu_that_is_demanded_must_be_there(base):
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(UserError, match="cuda is demanded") as caught:
+    with pytest.raises(UserError, match=r"^execution\.device: cuda is demanded") as caught:
         run(changed(base, execution={"device": "cuda"}), STAGES)
-    assert "execution.device" in caught.value.remedy
+    assert "set it to auto" in caught.value.remedy
+
+
+def test_a_training_asks_for_a_gpu_whatever_makes_the_maps(base):
+    for method in ("network", "intensity"):
+        for device, gpus in (("cuda", 1), ("cpu", 0), ("auto", 0)):
+            config = changed(base, predict={"method": method}, execution={"device": device})
+            workflow = Workflow(config, "test")
+            assert workflow.training_gpus() == gpus
+            assert workflow.gpus() == (gpus if method == "network" else 0)
 
 
 def test_memory_that_is_too_small_is_told(base):
