@@ -210,13 +210,64 @@ def test_an_id_of_the_zoo_is_asked_for_and_offline_is_told(monkeypatch):
 
 def test_a_damaged_package_is_told(tmp_path):
     folder = package(tmp_path / "model")
-    content = (folder / "weights.pt").read_bytes()
-    (folder / "weights.pt").write_bytes(content[:-8] + b"\0" * 8)
+    (file,) = folder.glob("weights-*.pt")
+    file.write_bytes(file.read_bytes()[:-8] + b"\0" * 8)
     with pytest.raises(UserError, match="damaged"):
         load(folder)
-    (folder / "weights.pt").unlink()
+    file.unlink()
     with pytest.raises(UserError, match="the file is missing"):
         load(folder)
+
+
+def test_a_package_that_is_written_again_is_the_old_one_or_the_new_one_whenever_it_is_killed(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    folder = tmp_path / "model"
+    digests = [load(package(tmp_path / f"whole{seed}", seed=seed)).description.digest for seed in (0, 1)]
+    replace, unlink = Path.replace, Path.unlink
+
+    def killed_after(limit: int) -> None:
+        done = 0
+
+        def counted(original):
+            def step(self, *arguments, **named):
+                nonlocal done
+                if done == limit:
+                    raise Killed
+                done += not self.name.endswith(".tmp") or original is replace
+                return original(self, *arguments, **named)
+
+            return step
+
+        monkeypatch.setattr(Path, "replace", counted(replace))
+        monkeypatch.setattr(Path, "unlink", counted(unlink))
+
+    found = []
+    for limit in range(30):
+        shutil.rmtree(folder, ignore_errors=True)
+        package(folder, seed=0)
+        killed_after(limit)
+        try:
+            package(folder, seed=1)
+        except Killed:
+            monkeypatch.undo()
+            found.append(digests.index(load(folder).description.digest))
+            package(folder, seed=1)
+            assert not [path for path in folder.iterdir() if path.suffix == ".tmp"]
+        else:
+            monkeypatch.undo()
+            break
+    assert load(folder).description.digest == digests[1]
+    assert sorted(path.name.split("-")[0] for path in folder.iterdir()) == [
+        "README.md",
+        "rdf.yaml",
+        "test_input",
+        "test_output",
+        "weights",
+    ]
+    assert found == sorted(found)
+    assert set(found) == {0, 1}
 
 
 def test_code_of_a_package_is_not_run(tmp_path):

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import yaml
 import zarr
 from network_checks import image, in_blocks, model
 from pipeline_checks import labels as run_labels
@@ -42,6 +43,14 @@ def weights(config: Training) -> dict[str, torch.Tensor]:
     return found
 
 
+def package_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights that a package names; it must hold no others."""
+    named = yaml.safe_load((folder / "rdf.yaml").read_text())["weights"]["pytorch_state_dict"]["source"]
+    assert [path.name for path in folder.glob("*.pt")] == [named]
+    found: dict[str, torch.Tensor] = torch.load(folder / named, weights_only=True)
+    return found
+
+
 def test_a_stopped_training_goes_on_as_though_it_had_not(tmp_path: Path, tissue: Path) -> None:
     network = {"name": "UNet3D", "f_maps": [4, 8], "layer_order": "bcrd"}  # dropout draws random numbers too
     optimiser = {"learning_rate": 2.0, "patience": 0}  # so that the rate changes within these epochs
@@ -58,7 +67,7 @@ def test_a_stopped_training_goes_on_as_though_it_had_not(tmp_path: Path, tissue:
             del row["seconds"]
     assert histories[0] == histories[1]
     assert len({row["learning_rate"] for row in histories[0]["history"]}) > 1
-    best = [torch.load(Path(c.output) / "weights.pt", weights_only=True) for c in (whole, parts)]
+    best = [package_weights(Path(c.output)) for c in (whole, parts)]
     assert all(torch.equal(best[0][key], best[1][key]) for key in best[0])
 
 
@@ -215,7 +224,7 @@ def test_start_from_another_model(tmp_path: Path, tissue: Path) -> None:
     )
     train(still, device="cpu")
     key = "final_conv.weight"
-    best = torch.load(Path(first.output) / "weights.pt", weights_only=True)
+    best = package_weights(Path(first.output))
     assert torch.allclose(weights(still)[key], best[key])
     other = tiny_training(tmp_path / "c", tissue, network={**network, "f_maps": [4, 12]})
     with pytest.raises(UserError, match="no network of this architecture"):
