@@ -169,6 +169,19 @@ def test_what_does_not_fit_is_told_before_the_first_block(base, keys, told):
     assert told in refusal(changed(base, predict=keys)).problem
 
 
+def test_images_are_normalised_as_in_training(base):
+    from bigseg.config.training import Training
+    from bigseg.training.loop import preprocessing_of
+
+    files = {"raw": {"path": "a.h5"}, "label": {"path": "a.h5"}}
+    for kind in ("percentiles", "standardise"):
+        keys = {"normalise": kind, "percentiles": [2.0, 98.0]}
+        config = changed(base, predict=keys)
+        found = json.loads(Workflow(config, "test").parameters("predict.blocks", "a"))["normalise"]
+        training = Training.model_validate({"output": "x", "train": [files], "validate_on": [files], **keys})
+        assert found == [operation.model_dump(mode="json") for operation in preprocessing_of(training)]
+
+
 def test_a_missing_model_is_told_once(base):
     problem = refusal(changed(base, predict={"model": "./nowhere"})).problem
     assert problem == "predict.model: ./nowhere does not exist"

@@ -16,7 +16,7 @@ from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.sampling import relative_sampling
 from bigseg.kernels.histogram import histogram, merge, values_and_counts
 from bigseg.networks.description import Operation
-from bigseg.networks.processing import Step, Values, apply_steps, resolve
+from bigseg.networks.processing import Resolved, Values, apply_steps, resolve
 from bigseg.training.augment import Turn, add_gaussian_noise, add_poisson_noise, change_contrast, deform
 from bigseg.training.targets import Targets, make_targets, target_margin
 from bigseg.volumes.source import open_source
@@ -59,7 +59,7 @@ class LabelledVolume:
             raise
         try:
             self.box = self._check()
-            self.steps: list[Step] = resolve(preprocessing, [self._values(c) for c in spec.channels])
+            self.steps: list[Resolved] = resolve(preprocessing, [self._values(c) for c in spec.channels])
         except UserError:
             self.close()
             raise

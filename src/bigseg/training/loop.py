@@ -25,6 +25,7 @@ from bigseg.errors import UserError, concerning
 from bigseg.networks.architecture import Architecture, make_architecture
 from bigseg.networks.description import ModelSpec, Operation
 from bigseg.networks.model import load_model
+from bigseg.networks.normalisation import normalisation
 from bigseg.networks.predictor import choose_device, memory_layout
 from bigseg.networks.unet import UNet, build
 from bigseg.progress import Progress
@@ -122,11 +123,7 @@ def check_patch(config: Training, architecture: Architecture) -> None:
 
 def preprocessing_of(config: Training) -> tuple[Operation, ...]:
     """How images are normalised, as the model will tell it."""
-    if config.normalise == "standardise":
-        return (Operation(name="zero_mean_unit_variance", args={"eps": 1e-6}),)
-    low, high = config.percentiles
-    args = {"min_percentile": low, "max_percentile": high, "eps": 1e-6}
-    return (Operation(name="scale_range", args=args),)
+    return normalisation(config.normalise, config.percentiles)
 
 
 class _Trainer:
