@@ -52,32 +52,37 @@ class Model:
         return postprocess(self.network(batch), self.description.postprocessing)
 
 
-def load_model(spec: ModelSpec) -> Model:
+def load_model(spec: ModelSpec, known: ModelDescription | None = None) -> Model:
     """Load a model on the CPU.
 
     Known are a pytorch-3dunet checkpoint with its configuration (the folder of both, or either), a BioImage.IO package
     (folder, ``rdf.yaml``, zip, or an id of the zoo), TorchScript (``.pt``) and ONNX (``.onnx``) files, and the models
     that come with bigseg, by their names.
 
+    Args:
+        spec: where it is.
+        known: its description, made before: what had to be measured is taken from there. If it is one of another
+            model, the digests differ.
+
     Raises:
         UserError: it is missing, damaged, or cannot be used here.
     """
     path = find_shipped(spec.path) or Path(spec.path).expanduser()
     if not path.exists():
-        return _load_from_zoo(spec, path)
+        return _load_from_zoo(spec, path, known)
     if path.is_dir():
-        return _load_folder(spec, path)
+        return _load_folder(spec, path, known)
     suffix = path.suffix.lower()
     if suffix == ".onnx":
-        return load_onnx(_read(path), str(path), {"source": "onnx", "files": (str(path),)})
+        return load_onnx(_read(path), str(path), {"source": "onnx", "files": (str(path),)}, known)
     if suffix in (".yaml", ".yml"):
-        return _load_yaml(spec, path)
+        return _load_yaml(spec, path, known)
     if suffix == ".zip" or _is_package(path):
         from bigseg.networks.bioimageio_package import load_package
 
-        return load_package(path, str(path), (str(path),))
+        return load_package(path, str(path), (str(path),), known)
     if _is_torchscript(path):
-        return load_scripted(_read(path), str(path), {"source": "torchscript", "files": (str(path),)})
+        return load_scripted(_read(path), str(path), {"source": "torchscript", "files": (str(path),)}, known)
     return _load_checkpoint(spec, path)
 
 
@@ -95,8 +100,8 @@ def load_unet(architecture: Architecture, state: dict[str, torch.Tensor], origin
     return Model(_describe(found, origin), network)
 
 
-def load_onnx(content: bytes, origin: str, facts: Facts) -> Model:
-    """An ONNX model; ``facts`` complete the description."""
+def load_onnx(content: bytes, origin: str, facts: Facts, known: ModelDescription | None = None) -> Model:
+    """An ONNX model; ``facts`` complete the description, ``known`` as in :func:`load_model`."""
     network = OnnxNetwork(content, origin)
     shape = [d.dim_value for d in network.model.graph.input[0].type.tensor_type.shape.dim]
     fixed = tuple(n or None for n in shape[2:])
@@ -109,7 +114,7 @@ def load_onnx(content: bytes, origin: str, facts: Facts) -> Model:
                 f"{origin}: how far it looks is not known, and it takes one size only, so this cannot be measured",
                 "export it with dynamic axes",
             ) from None
-        found = measured_facts(network, len(shape) - 2, shape[1] or 1, facts)
+        found = _known_facts(known) or measured_facts(network, len(shape) - 2, shape[1] or 1, facts)
     except UserError as error:
         raise UserError(f"{origin}: {error.problem}", error.remedy) from error
     channels = [d.dim_value for d in network.model.graph.output[0].type.tensor_type.shape.dim][1]
@@ -127,15 +132,18 @@ def load_onnx(content: bytes, origin: str, facts: Facts) -> Model:
     return Model(_describe(described, origin, content), network)
 
 
-def load_scripted(content: bytes, origin: str, facts: Facts) -> Model:
-    """A TorchScript module; dimensions and channels are read from its first convolution unless ``facts`` tell."""
+def load_scripted(content: bytes, origin: str, facts: Facts, known: ModelDescription | None = None) -> Model:
+    """A TorchScript module; dimensions and channels are read from its first convolution unless ``facts`` tell.
+
+    ``known`` is as in :func:`load_model`.
+    """
     module = load_torchscript(content, origin)
     weights = [value for value in module.state_dict().values() if value.dim() in (4, 5)]
     if not weights:
         raise UserError(f"{origin}: holds no convolution", "give a convolutional network")
     dims, channels = weights[0].dim() - 2, int(weights[0].shape[1])
     with torch.inference_mode():
-        found = measured_facts(module, dims, channels, facts)
+        found = _known_facts(known) or measured_facts(module, dims, channels, facts)
     described = {"backend": "torchscript", "in_channels": channels, **found, **facts}
     return Model(_describe(described, origin, content), module)
 
@@ -193,6 +201,14 @@ def measured_facts(network: Network, dims: int, channels: int, facts: Facts) -> 
     }
 
 
+def _known_facts(known: ModelDescription | None) -> Facts | None:
+    """What :func:`measured_facts` found before."""
+    if known is None or known.by_construction:
+        return None
+    keys = ("dims", "out_channels", "by_construction", "bytes_per_voxel", *_MEASURED)
+    return {key: getattr(known, key) for key in keys}
+
+
 def postprocess(output: torch.Tensor, operations: tuple[Operation, ...]) -> torch.Tensor:
     """A model's own post-processing of a batch (n, c, [z,] y, x)."""
     for operation in operations:
@@ -242,11 +258,11 @@ def _describe(facts: Facts, origin: str, content: bytes = b"") -> ModelDescripti
     return ModelDescription(**{"files": (), **known, "origin": origin, "digest": state[:32]})
 
 
-def _load_folder(spec: ModelSpec, path: Path) -> Model:
+def _load_folder(spec: ModelSpec, path: Path, known: ModelDescription | None) -> Model:
     if any((path / name).exists() for name in ("rdf.yaml", "bioimageio.yaml")) or list(path.glob("*.bioimageio.yaml")):
         from bigseg.networks.bioimageio_package import load_package
 
-        return load_package(path, str(path), tuple(str(f) for f in sorted(path.iterdir()) if f.is_file()))
+        return load_package(path, str(path), tuple(str(f) for f in sorted(path.iterdir()) if f.is_file()), known)
     found = sorted(p for p in path.iterdir() if p.suffix in (".pytorch", ".pt", ".pth"))
     if len(found) > 1:
         found = [p for p in found if p.stem == "best_checkpoint"]
@@ -258,14 +274,14 @@ def _load_folder(spec: ModelSpec, path: Path) -> Model:
     return _load_checkpoint(spec, found[0])
 
 
-def _load_yaml(spec: ModelSpec, path: Path) -> Model:
+def _load_yaml(spec: ModelSpec, path: Path, known: ModelDescription | None) -> Model:
     from bigseg.networks.pytorch3dunet import read_settings
 
     settings = read_settings(path)
     if settings.get("type") == "model":
         from bigseg.networks.bioimageio_package import load_package
 
-        return load_package(path, str(path), (str(path),))
+        return load_package(path, str(path), (str(path),), known)
     named = Path(str(settings.get("model_path", "")))
     candidates = [named, path.parent / named, path.parent / named.name]
     found = [p for p in candidates if p.is_file()]
@@ -294,7 +310,7 @@ def _load_checkpoint(spec: ModelSpec, path: Path) -> Model:
     return load_unet(architecture, read_state(path, str(path)), str(path), facts)
 
 
-def _load_from_zoo(spec: ModelSpec, path: Path) -> Model:
+def _load_from_zoo(spec: ModelSpec, path: Path, known: ModelDescription | None) -> Model:
     """An id of the BioImage Model Zoo looks like ``affable-shark`` or ``10.5281/zenodo.5764892``, not like a path."""
     is_id = not path.is_absolute() and not path.suffix.lower().endswith(
         (".zip", ".yaml", ".yml", ".onnx", ".pt", ".pth", ".pytorch")
@@ -303,7 +319,7 @@ def _load_from_zoo(spec: ModelSpec, path: Path) -> Model:
         raise UserError(f"{spec.path} does not exist", "correct the path of the model")
     from bigseg.networks.bioimageio_package import load_package
 
-    return load_package(spec.path, spec.path, ())
+    return load_package(spec.path, spec.path, (), known)
 
 
 def _is_torchscript(path: Path) -> bool:

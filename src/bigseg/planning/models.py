@@ -48,6 +48,12 @@ def find_model(settings: Predict, cache: Path) -> ModelDescription | None:
     return description
 
 
+def read_description(cache: Path) -> ModelDescription | None:
+    """The description that planning made last; None if it is not there or damaged."""
+    known = _read_cache(cache)
+    return None if known is None else known["description"]
+
+
 def check_model(model: ModelDescription, plan: SamplePlan, settings: Predict) -> None:
     """Refuse a model that does not fit the image.
 

@@ -188,10 +188,12 @@ class NetworkRun:
         from bigseg.networks.maps import Maps
         from bigseg.networks.model import load_model
         from bigseg.networks.predictor import Options, Predictor
+        from bigseg.planning.models import read_description
 
         told = self._parameters["model"]
         with concerning("predict.model"):
-            model = load_model(ModelSpec(path=told["path"], settings=told["settings"]))
+            spec = ModelSpec(path=told["path"], settings=told["settings"])
+            model = load_model(spec, read_description(self._layout.model))
         if model.description.digest != self._parameters["model_digest"]:
             raise UserError(
                 f"predict.model: {told['path']} has changed since the run was planned", "start snakemake again"
