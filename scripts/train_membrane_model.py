@@ -156,8 +156,10 @@ def configuration(folder: Path, epochs: int, seed: int, start: Path | None = Non
 def ship(model: Path) -> None:
     """Copy the model to where it ships from, with its card."""
     SHIPPED.mkdir(parents=True, exist_ok=True)
-    for name in ("rdf.yaml", "weights.pt", "test_input.npy", "test_output.npy"):
-        shutil.copyfile(model / name, SHIPPED / name)
+    for old in SHIPPED.iterdir():
+        old.unlink()
+    for path in (model / "rdf.yaml", *model.glob("*.pt"), *model.glob("*.npy")):
+        shutil.copyfile(path, SHIPPED / path.name)
     shutil.copyfile(CARD, SHIPPED / "README.md")
 
 

@@ -69,6 +69,17 @@ def test_wrong_keys_are_named(changed: dict[str, Any], message: str) -> None:
     assert message in str(error.value)
 
 
+def test_a_log_tells_what_the_terminal_tells(tmp_path: Path) -> None:
+    settings = {**tiny(tmp_path, write_tissue(tmp_path / "a.h5")), "patch": [8, 16, 15]}
+    path, log = tmp_path / "train.yaml", tmp_path / "logs" / "train.log"
+    path.write_text(yaml.safe_dump(settings))
+    done = bigseg("train", "--config", str(path), "--device", "cpu", "--log", str(log))
+    assert done.returncode == 2
+    for text in (done.stderr, log.read_text()):
+        assert "patch: [8, 16, 15] is no multiple" in text
+        assert "Traceback" not in text
+
+
 def test_command_line_mistakes() -> None:
     for arguments, message in (
         ((), "--config: is missing"),

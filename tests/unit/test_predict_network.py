@@ -169,6 +169,24 @@ def test_what_does_not_fit_is_told_before_the_first_block(base, keys, told):
     assert told in refusal(changed(base, predict=keys)).problem
 
 
+def test_images_are_normalised_as_in_training(base):
+    from bigseg.config.training import Training
+    from bigseg.training.loop import preprocessing_of
+
+    files = {"raw": {"path": "a.h5"}, "label": {"path": "a.h5"}}
+    for kind in ("percentiles", "standardise"):
+        keys = {"normalise": kind, "percentiles": [2.0, 98.0]}
+        config = changed(base, predict=keys)
+        found = json.loads(Workflow(config, "test").parameters("predict.blocks", "a"))["normalise"]
+        training = Training.model_validate({"output": "x", "train": [files], "validate_on": [files], **keys})
+        assert found == [operation.model_dump(mode="json") for operation in preprocessing_of(training)]
+
+
+def test_a_missing_model_is_told_once(base):
+    problem = refusal(changed(base, predict={"model": "./nowhere"})).problem
+    assert problem == "predict.model: ./nowhere does not exist"
+
+
 def test_a_network_without_model_is_told(base):
     assert "needs the path of a model" in refusal({**base, "predict": {"method": "network"}}).problem
 
@@ -184,9 +202,18 @@ def test_a_gpu_that_is_demanded_must_be_there(base):
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(UserError, match="cuda is demanded") as caught:
+    with pytest.raises(UserError, match=r"execution\.device: cuda is demanded") as caught:
         run(changed(base, execution={"device": "cuda"}), STAGES)
-    assert "execution.device" in caught.value.remedy
+    assert "set it to auto" in caught.value.remedy
+
+
+def test_a_training_asks_for_a_gpu_whatever_makes_the_maps(base):
+    for method in ("network", "intensity"):
+        for device, gpus in (("cuda", 1), ("cpu", 0), ("auto", 0)):
+            config = changed(base, predict={"method": method}, execution={"device": device})
+            workflow = Workflow(config, "test")
+            assert workflow.training_gpus() == gpus
+            assert workflow.gpus() == (gpus if method == "network" else 0)
 
 
 def test_memory_that_is_too_small_is_told(base):

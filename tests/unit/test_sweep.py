@@ -467,6 +467,30 @@ def test_writing_the_best(ready):
     assert path.read_text() == before
 
 
+def test_a_configuration_that_cannot_be_replaced_stays_whole(ready, monkeypatch):
+    path = Path("config.yaml")
+    path.write_text(path.read_text() + "# mine\npartition:\n  beta: 0.1\n")
+    path.chmod(0o640)
+    linked = Path("linked.yaml")
+    path.rename(linked)
+    path.symlink_to(linked)
+    before = path.read_text()
+
+    def fail(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", fail)
+        message = command("--beta", "0.1,0.4", "--write", status=2)
+    assert message.startswith("--write: ")
+    assert "No space left" in message
+    assert path.read_text() == before
+    command("--beta", "0.1,0.4", "--write")
+    assert path.is_symlink()
+    assert linked.read_text() == before.replace("beta: 0.1", "beta: 0.4")
+    assert linked.stat().st_mode & 0o777 == 0o640
+
+
 def test_a_machine_that_is_too_small(ready, monkeypatch, capsys):
     monkeypatch.setattr(os, "sysconf", lambda name: 100)
     swept(ready, {})

@@ -9,7 +9,9 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import yaml
 import zarr
+from network_checks import image, in_blocks, model
 from pipeline_checks import labels as run_labels
 from pipeline_checks import run, scores, settings
 from training_checks import tiny, tiny_training, volume, write_tissue, write_volume
@@ -17,13 +19,17 @@ from training_checks import tiny, tiny_training, volume, write_tissue, write_vol
 from bigseg.config.training import Training
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
+from bigseg.geometry.sampling import relative_sampling
 from bigseg.networks.description import ModelSpec
 from bigseg.networks.model import load_model
+from bigseg.networks.unet import UNet, build
+from bigseg.planning.workflow import Workflow
 from bigseg.training import loop
 from bigseg.training.checkpoint import folder_of
 from bigseg.training.data import LabelledVolume, PatchSampler, read_mirrored, validation_boxes
-from bigseg.training.loop import preprocessing_of, train
+from bigseg.training.loop import architecture_of, preprocessing_of, train
 from bigseg.training.segmentation import segment_boundary
+from bigseg.training.validate import Verdict, predict_logits, validate
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +40,14 @@ def tissue(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def weights(config: Training) -> dict[str, torch.Tensor]:
     path = folder_of(config) / "last_checkpoint.pytorch"
     found: dict[str, torch.Tensor] = torch.load(path, weights_only=True)["model_state_dict"]
+    return found
+
+
+def package_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights that a package names; it must hold no others."""
+    named = yaml.safe_load((folder / "rdf.yaml").read_text())["weights"]["pytorch_state_dict"]["source"]
+    assert [path.name for path in folder.glob("*.pt")] == [named]
+    found: dict[str, torch.Tensor] = torch.load(folder / named, weights_only=True)
     return found
 
 
@@ -53,8 +67,29 @@ def test_a_stopped_training_goes_on_as_though_it_had_not(tmp_path: Path, tissue:
             del row["seconds"]
     assert histories[0] == histories[1]
     assert len({row["learning_rate"] for row in histories[0]["history"]}) > 1
-    best = [torch.load(Path(c.output) / "weights.pt", weights_only=True) for c in (whole, parts)]
+    best = [package_weights(Path(c.output)) for c in (whole, parts)]
     assert all(torch.equal(best[0][key], best[1][key]) for key in best[0])
+
+
+def test_the_validation_at_an_end_that_was_moved_does_not_change_the_weights(
+    tmp_path: Path, tissue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "validate", lambda *_: Verdict(1.0, 0.5, 1.0, 1.0))  # never better: the rate must fall
+    optimiser = {"learning_rate": 1e-2, "patience": 0}
+    changes: dict[str, Any] = {"optimiser": optimiser, "validation": {"every": 2}, "iterations": 1}
+    whole = tiny_training(tmp_path / "whole", tissue, epochs=6, **changes)
+    train(whole, device="cpu")
+    for epochs in (3, 6):
+        parts = tiny_training(tmp_path / "parts", tissue, epochs=epochs, **changes)
+        train(parts, device="cpu")
+    histories = [json.loads((folder_of(c) / "history.json").read_text())["history"] for c in (whole, parts)]
+    assert [bool(row["validation"]) for row in histories[0]] == [False, True] * 3
+    assert [bool(row["validation"]) for row in histories[1]] == [False, True, True, True, False, True]
+    rates = [[row["learning_rate"] for row in history] for history in histories]
+    assert rates[0] == rates[1]
+    assert rates[0] == pytest.approx([1e-2] * 4 + [5e-3] * 2)
+    one, other = weights(whole), weights(parts)
+    assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_the_cosine_schedule_goes_on_too_and_ends_near_zero(
@@ -191,11 +226,14 @@ def test_start_from_another_model(tmp_path: Path, tissue: Path) -> None:
     )
     train(still, device="cpu")
     key = "final_conv.weight"
-    best = torch.load(Path(first.output) / "weights.pt", weights_only=True)
+    best = package_weights(Path(first.output))
     assert torch.allclose(weights(still)[key], best[key])
     other = tiny_training(tmp_path / "c", tissue, network={**network, "f_maps": [4, 12]})
     with pytest.raises(UserError, match="no network of this architecture"):
         train(other, device="cpu")
+    missing = tiny_training(tmp_path / "d", tissue, network={**network, "initial_model": "./nowhere"})
+    with pytest.raises(UserError, match=r"^network\.initial_model: ./nowhere does not exist"):
+        train(missing, device="cpu")
 
 
 def test_patches_do_not_depend_on_what_was_drawn_before(tissue: Path) -> None:
@@ -286,6 +324,48 @@ def test_validation_boxes_cover_and_are_limited(tissue: Path) -> None:
         assert len(validation_boxes(source, (4, 8, 8), 5)) == 5
 
 
+def test_validation_predicts_what_a_run_predicts() -> None:
+    found = model(f_maps=[4, 8, 8], num_levels=3)
+    volume = image(1, 6, 13, 18)
+    whole = in_blocks(found, volume, (6, 13, 18))["boundary"]
+    assert isinstance(found.network, UNet)
+    logits = predict_logits(found.network, volume, torch.device("cpu"), torch.float32)
+    assert np.abs(torch.sigmoid(logits)[0].numpy() - whole).max() < 1e-5
+
+
+def test_a_foreground_hides_nothing_from_validation_as_in_a_run(tmp_path: Path, tissue: Path) -> None:
+    target = {"kind": "foreground_boundary"}
+    config = tiny_training(tmp_path, tissue, target=target)
+    network = build(architecture_of(config))
+    found = []
+    with LabelledVolume(config.validate_on[0], "validate_on.0", preprocessing_of(config)) as source:
+        for bias in (0.0, -1000.0):
+            with torch.no_grad():
+                network.final_conv.bias[0] = bias
+            found.append(validate(network, [source], config, torch.device("cpu"), torch.float32))
+    assert found[0].adapted_rand_error == found[1].adapted_rand_error
+    assert found[0].voi_split == found[1].voi_split
+    assert found[1].loss > found[0].loss
+
+
+def test_an_axis_of_one_voxel_does_not_count_as_in_a_run(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "plane.h5"
+    with h5py.File(path, "w") as file:
+        for name, values in (("raw", rng.integers(0, 255, (1, 40, 44))), ("label", rng.integers(0, 4, (1, 40, 44)))):
+            file[name] = values.astype(np.uint8)
+    size = [0.05, 0.4, 0.2]
+    spec = volume(path)
+    spec["raw"]["voxel_size_um"] = size
+    config = tiny_training(tmp_path, path, train=[spec])
+    with LabelledVolume(config.train[0], "train.0", preprocessing_of(config)) as source:
+        assert source.sampling == pytest.approx((1.0, 2.0, 1.0))
+        plan = Workflow(settings(tmp_path, {"input": spec["raw"]}), "test").plans["a"]
+        assert source.sampling == plan.sampling
+    assert relative_sampling((0.3, 0.1, 0.2), (5, 5, 5)) == pytest.approx((3.0, 1.0, 2.0))
+    assert relative_sampling(None, (5, 5, 5)) == relative_sampling((2.0, 3.0, 4.0), (1, 1, 1)) == (1.0, 1.0, 1.0)
+
+
 def test_segmentation_is_that_of_a_run(tmp_path: Path, tissue: Path) -> None:
     made = settings(tmp_path, {"input": volume(tissue)["raw"]}, supervoxels={"minimum_size": 20})
     run(made)
@@ -344,8 +424,10 @@ def test_bad_settings(tmp_path: Path, tissue: Path) -> None:
         train(tiny_training(tmp_path, tissue, patch=[8, 16, 15]), device="cpu")
     with pytest.raises(UserError, match="layer_order"):
         train(tiny_training(tmp_path, tissue, network={"layer_order": "xx"}), device="cpu")
-    with pytest.raises(UserError, match="cuda is demanded"):
+    with pytest.raises(UserError, match=r"^--device: cuda is demanded") as caught:
         train(tiny_training(tmp_path, tissue), device="cuda")
+    assert "--device auto" in caught.value.remedy
+    assert "execution" not in caught.value.remedy
 
 
 def test_a_damaged_checkpoint(tmp_path: Path, tissue: Path) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.segmentation import find_boundaries as of_skimage
 
@@ -73,9 +75,42 @@ def test_boundary_without_smoothing() -> None:
     assert np.array_equal(boundary_target(labels, 0.0).values[0], find_boundaries(labels))
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 1000),
+    st.sampled_from([0.0, 1.0]),
+    st.sampled_from([0.0, 1.0, 1.5, 2.0]),
+    st.sampled_from([1.0, 2.0]),
+)
+def test_what_is_known_is_the_same_whatever_unlabelled_voxels_are(
+    seed: int, sigma: float, grow: float, depth: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    sampling = (depth, 1.0, 1.0)
+    labels = cells(seed, (8, 12, 14))
+    truth = boundary_target(labels, sigma, grow=grow, sampling=sampling).values
+    hidden = labels == labels[4, 6, 7]
+    hidden |= rng.random(labels.shape) < 0.01
+    target = boundary_target(np.where(hidden, 99, labels), sigma, 99, grow=grow, sampling=sampling)
+    assert not target.known[0][hidden].any()
+    assert np.array_equal(target.values[target.known], truth[target.known])
+    kinds = (np.full(labels.shape, 50), rng.integers(0, 9, labels.shape), cells(seed + 1, labels.shape))
+    for other in kinds:
+        values = boundary_target(np.where(hidden, other, labels), sigma, grow=grow, sampling=sampling).values
+        assert np.array_equal(target.values[target.known], values[target.known])
+
+
+def test_the_edge_of_the_labelled_part_is_no_boundary_and_no_more_than_it_is_unknown() -> None:
+    labels = np.ones((6, 10, 20), int)
+    labels[..., 10:] = 7
+    target = boundary_target(labels, 1.0, ignore=7, grow=2.0)
+    assert not target.values[target.known].any()
+    assert np.array_equal(np.flatnonzero(target.known[0, 3, 5]), np.arange(7))  # 9 touches, 8 and 7 would grow
+
+
 def test_boundaries_next_to_unlabelled_voxels_are_unknown() -> None:
     labels = cells()
-    known = boundary_target(labels, 1.0, ignore=3).known[0]
+    known = boundary_target(labels, 0.0, ignore=3).known[0]
     unknown = np.zeros(labels.shape, bool)
     for z, y, x in np.argwhere(labels == 3):
         for dz, dy, dx in ((0, 0, 0), (1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)):
@@ -89,8 +124,10 @@ def test_foreground_and_boundary() -> None:
     labels = cells()
     target = foreground_boundary_target(labels, 1.0, ignore=3)
     assert np.array_equal(target.values[0], labels > 0)
-    assert np.array_equal(target.values[1], boundary_target(labels, 1.0).values[0])
+    boundary = boundary_target(labels, 1.0, ignore=3)
+    assert np.array_equal(target.values[1], boundary.values[0])
     assert np.array_equal(target.known[0], labels != 3)
+    assert np.array_equal(target.known[1], boundary.known[0])
 
 
 def test_boundary_and_affinities() -> None:

@@ -31,6 +31,10 @@ def test_train_is_a_target(cells, tmp_path, snakemake):
     assert json.loads((tmp_path / "model" / "training" / "outcome.json").read_text())["epochs"] == 1
     again = snakemake(tmp_path, "train", "--config", "training=train.yaml")
     assert "Nothing to be done" in again.text
+    settings = {"samples": {"a": {"input": volume["raw"]}}, "execution": {"device": "cpu"}}
+    (tmp_path / "config.yaml").write_text(json.dumps(settings))
+    elsewhere = snakemake(tmp_path, "train", "--config", "training=train.yaml")
+    assert "Nothing to be done" in elsewhere.text
     (tmp_path / "train.yaml").write_text(json.dumps({**training, "epoch": 2}))
     wrong = snakemake(tmp_path, "train", "--config", "training=train.yaml")
     assert wrong.status != 0

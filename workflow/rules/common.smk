@@ -7,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 from bigseg.config.load import load_training
 from bigseg.errors import UserError
+from bigseg.planning.resources import training_memory_mb, training_minutes
 from bigseg.planning.slurm import check_accounting
 from bigseg.planning.workflow import Workflow
 
@@ -116,6 +117,7 @@ def runtime(step):
 # Where files lie and how the work is run is filled in from these variables.
 FOLDERS = ["--results", JOBS.config.results, "--work", JOBS.config.work]
 MACHINE = JOBS.machine()
+DEVICE = JOBS.config.execution.device
 # `exec`: a scheduler's SIGTERM would end a shell in between at once, and with it the job, before the block in hand is done.
 RUN = (
     "exec bigseg run {params.step:q} --sample {wildcards.sample:q} --parameters {params.parameters:q}"

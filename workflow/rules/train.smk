@@ -13,8 +13,8 @@ if TRAINING is not None:
             "../../envs/bigseg.yaml"
         threads: workflow.cores or 1
         resources:
-            gpu=JOBS.gpus(),
-        params:
-            device=JOBS.config.execution.device,
+            mem_mb=lambda wildcards, attempt: training_memory_mb(attempt),
+            runtime=training_minutes(),
+            gpu=JOBS.training_gpus(),
         shell:
-            "bigseg train --config {input.config:q} --device {params.device} --threads {threads} 2> {log:q}"
+            "exec bigseg train --config {input.config:q} --device {DEVICE:q} --threads {threads} --log {log:q}"

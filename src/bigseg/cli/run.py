@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bigseg.errors import UserError
+from bigseg.cli.log import logging_to
 
 
 def run(
@@ -39,7 +36,7 @@ def run(
     settings = {**json.loads(parameters), **json.loads(places)}
     machine = Machine(threads, device, network_memory_gb, compile_network)
     settings.pop("version", None)  # the code's own version counts; the rule passes it so that a change is noticed
-    with _logging_to(log):
+    with logging_to(log):
         bound = find_step(step)(settings, Layout(results, work, sample), 0 if time == "all" else int(time[1:]))
         try:
             summary = run_unit(bound, blocks, threads, machine)
@@ -47,23 +44,3 @@ def run(
             sys.stderr.write(f"{stopped}\n")
             raise typer.Exit(143) from stopped
         sys.stderr.write(f"{step}: {summary.done} done, {summary.skipped} unchanged\n")
-
-
-@contextlib.contextmanager
-def _logging_to(path: Path | None) -> Iterator[None]:
-    """Send standard error to a log; what ends the job is told in both."""
-    if path is None:
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", buffering=1) as file, contextlib.redirect_stderr(file):
-        try:
-            yield
-        except UserError as error:
-            file.write(f"bigseg: {error}\n")
-            raise
-        except typer.Exit:
-            raise
-        except Exception:
-            file.write(traceback.format_exc())
-            raise

@@ -18,6 +18,7 @@ def train(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda; cuda demands a GPU.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads on the CPU. Default: all cores.")] = None,
+    log: Annotated[Path | None, typer.Option(help="File for progress and messages.")] = None,
     template: Annotated[
         bool, typer.Option("--template", help="Print a configuration with all keys, explained, and exit.")
     ] = False,
@@ -41,15 +42,17 @@ def train(
     if device not in _KINDS:
         raise UserError(f"--device: {device!r} is unknown", f"give one of {', '.join(_KINDS)}")
     import json
-    import os
     from dataclasses import asdict
 
+    from bigseg.cli.log import logging_to
     from bigseg.config.load import load_training
+    from bigseg.threads import available_cores
 
-    settings = load_training(config)
-    from bigseg.training.loop import train as run
+    with logging_to(log):
+        settings = load_training(config)
+        from bigseg.training.loop import train as run
 
-    done = run(settings, device=device, threads=threads or os.cpu_count() or 1)
+        done = run(settings, device=device, threads=threads or available_cores())
     if as_json:
         typer.echo(json.dumps(asdict(done)))
         return

@@ -54,8 +54,12 @@ def merge(histograms: Iterable[Histogram]) -> Histogram:
 
 def percentiles(merged: Histogram, percents: Sequence[float]) -> list[float]:
     """Percentiles with linear interpolation between ranks, as ``numpy.percentile`` defines them."""
-    values = _values(merged.bins, np.dtype(merged.dtype))
-    last_rank = np.cumsum(merged.counts.astype(np.int64)) - 1
+    return percentiles_of(_values(merged.bins, np.dtype(merged.dtype)), merged.counts.astype(np.int64), percents)
+
+
+def percentiles_of(values: np.ndarray, counts: np.ndarray, percents: Sequence[float]) -> list[float]:
+    """As :func:`percentiles`, of values (n,) that ascend and how often each occurs, (n,)."""
+    last_rank = np.cumsum(counts) - 1
     rank = np.asarray(percents, np.float64) / 100 * last_rank[-1]
     low = values[np.searchsorted(last_rank, np.floor(rank))]
     high = values[np.searchsorted(last_rank, np.ceil(rank))]
@@ -69,10 +73,13 @@ def values_and_counts(merged: Histogram) -> tuple[np.ndarray, np.ndarray]:
 
 def mean_and_deviation(merged: Histogram) -> tuple[float, float]:
     """Mean and standard deviation, exact up to the width of a bin."""
-    values = _values(merged.bins, np.dtype(merged.dtype))
-    weights = merged.counts.astype(np.float64)
-    mean = float(np.average(values, weights=weights))
-    return mean, float(np.sqrt(np.average((values - mean) ** 2, weights=weights)))
+    return mean_and_deviation_of(*values_and_counts(merged))
+
+
+def mean_and_deviation_of(values: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
+    """As :func:`mean_and_deviation`, of values (n,) and how often each occurs, (n,) float64."""
+    mean = float(np.average(values, weights=counts))
+    return mean, float(np.sqrt(np.average((values - mean) ** 2, weights=counts)))
 
 
 def _is_exact(dtype: np.dtype[np.generic]) -> bool:

@@ -31,6 +31,23 @@ def load_torchscript(content: bytes, origin: str) -> torch.nn.Module:
     return cast("torch.nn.Module", module)
 
 
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "failed to allocate memory",
+    "bad_alloc",
+    "bad allocation",
+)
+"""What torch, CUDA, ONNX Runtime and C++ say, whatever the type of their exception."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a network failed because there was not enough memory."""
+    text = str(error).lower()
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in text for words in _NO_MEMORY)
+
+
 class OnnxNetwork:
     """An ONNX model in ONNX Runtime; takes and gives tensors."""
 
@@ -74,14 +91,14 @@ class OnnxNetwork:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        providers = ["CPUExecutionProvider"]
+        providers: list[str | tuple[str, dict[str, int]]] = ["CPUExecutionProvider"]
         if device.startswith("cuda"):
             if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
                 raise UserError(
                     f"{self.origin}: this ONNX Runtime has no GPU support",
-                    "install onnxruntime-gpu, or set execution.device to cpu",
+                    "install onnxruntime-gpu, or choose the device cpu",
                 )
-            providers.insert(0, "CUDAExecutionProvider")
+            providers.insert(0, ("CUDAExecutionProvider", {"device_id": torch.device(device).index or 0}))
         try:
             self._session = onnxruntime.InferenceSession(self._content, options, providers=providers)
         except Exception as error:  # its exceptions have no common base
@@ -91,10 +108,19 @@ class OnnxNetwork:
         self._name, self._single = first.name, first.shape[0] == 1
 
     def __call__(self, batch: Tensor) -> Tensor:
-        """Run the model; sample by sample where it was exported for one."""
+        """Run the model; sample by sample where it was exported for one.
+
+        Raises:
+            torch.OutOfMemoryError: there is not enough memory, as from a network in torch.
+        """
         if self._session is None:
             self.place("cpu", 1)
         values = batch.detach().cpu().numpy()
         parts = np.split(values, len(values)) if self._single else [values]
-        found = [self._session.run(None, {self._name: part})[0] for part in parts]
+        try:
+            found = [self._session.run(None, {self._name: part})[0] for part in parts]
+        except Exception as error:  # its exceptions have no common base
+            if is_out_of_memory(error):
+                raise torch.OutOfMemoryError(str(error)) from error
+            raise
         return torch.from_numpy(np.concatenate(found) if len(found) > 1 else found[0])

@@ -15,7 +15,7 @@ from typing import Any
 from bigseg.errors import UserError
 from bigseg.networks.architecture import NAMES, make_architecture
 from bigseg.networks.checkpoint import read_state
-from bigseg.networks.description import Operation, with_z
+from bigseg.networks.description import ModelDescription, Operation, with_z
 from bigseg.networks.model import Facts, Model, load_onnx, load_scripted, load_unet
 from bigseg.networks.processing import check_operations
 
@@ -23,13 +23,16 @@ _UNITS = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3}
 _NO_EFFECT = ("ensure_dtype",)
 
 
-def load_package(source: Path | str, origin: str, files: tuple[str, ...]) -> Model:
+def load_package(
+    source: Path | str, origin: str, files: tuple[str, ...], known: ModelDescription | None = None
+) -> Model:
     """The model of a package.
 
     Args:
         source: folder, description, zip, or id of the zoo (needs the network the first time).
         origin: what messages call it.
         files: the files that changes are noticed in.
+        known: as in :func:`bigseg.networks.model.load_model`.
 
     Raises:
         UserError: the package is damaged, or holds no weights that can be used here.
@@ -44,10 +47,10 @@ def load_package(source: Path | str, origin: str, files: tuple[str, ...]) -> Mod
             content = _weights(weights.pytorch_state_dict, origin)
             if content is not None:
                 kwargs = {"name": name, **{k: v for k, v in dict(architecture.kwargs).items() if k != "name"}}
-                known = make_architecture(kwargs, f"{origin}, architecture")
+                made = make_architecture(kwargs, f"{origin}, architecture")
                 digest = hashlib.sha256(content).hexdigest()
                 state = read_state(io.BytesIO(content), origin)
-                return load_unet(known, state, origin, {**facts, "weights_digest": digest})
+                return load_unet(made, state, origin, {**facts, "weights_digest": digest})
             refused.append("pytorch_state_dict: the file is missing")
         else:
             refused.append(f"pytorch_state_dict: {name!r} is code of the package, which is not run")
@@ -55,7 +58,7 @@ def load_package(source: Path | str, origin: str, files: tuple[str, ...]) -> Mod
         entry = getattr(weights, kind)
         content = _weights(entry, origin) if entry is not None else None
         if content is not None:
-            return load(content, origin, facts)
+            return load(content, origin, facts, known)
         if entry is not None:
             refused.append(f"{kind}: the file is missing")
     raise UserError(
@@ -125,26 +128,24 @@ def _facts(description: Any, origin: str) -> Facts:
     halo = tuple(int(getattr(a, "halo", 0)) for a in result.axes if a.type == "space")
     channels = next((len(a.channel_names) for a in image.axes if a.type == "channel"), 1)
     names = next(([str(n) for n in a.channel_names] for a in result.axes if a.type == "channel"), ["output"])
-    known = dict(getattr(description.config, "model_extra", None) or {}).get("bigseg")
-    own = known if isinstance(known, dict) else {}
+    extra = dict(getattr(description.config, "model_extra", None) or {}).get("bigseg")
+    own = extra if isinstance(extra, dict) else {}
     before = _operations(image.preprocessing, [str(a.id) for a in image.axes], origin)
     after = _operations(result.postprocessing, [str(a.id) for a in result.axes], origin)
     check_operations(before, f"{origin}, preprocessing", statistics=True)
     check_operations(after, f"{origin}, postprocessing", statistics=False)
-    facts: Facts = {
+    return {
         "told": {"dims": len(space), "in_channels": channels, "out_channels": len(names)},
         "fixed_shape": with_z(tuple(fixed), None),
         "minimum_shape": with_z(tuple(minimum), 1),
         "voxel_size_um": _voxel_size(space),
         "halo": with_z(halo, 0),
+        "step": with_z(tuple(step), 1),
         "preprocessing": before,
         "postprocessing": after,
         "outputs": tuple(own["outputs"]) if own.get("outputs") else None,
         "offsets": tuple(tuple(o) for o in own.get("offsets", ())),
     }
-    if any(s > 1 for s in step):
-        facts["step"] = with_z(tuple(step), 1)
-    return facts
 
 
 def _check_axes(tensor: Any, origin: str) -> None:

@@ -52,7 +52,7 @@ class ModelDescription(BaseModel):
     source: Literal["pytorch-3dunet", "bioimageio", "torchscript", "onnx"]
     backend: Literal["torch", "torchscript", "onnx"]
     digest: str
-    """Fingerprint of weights and description: part of the key of each block."""
+    """Fingerprint of weights and of what files tell, not of what was measured: part of the key of each block."""
     files: tuple[str, ...]
     """The files that it is read from; empty for one from the zoo."""
     dims: Literal[2, 3]

@@ -21,6 +21,10 @@ _ROUNDS = 3
 _TOLERANCE = 1e-6
 
 
+class NotLocalError(UserError):
+    """The network seems to look at the whole patch, or farther than can be tried."""
+
+
 def find_divisibility(forward: Forward, dims: int, channels: int, extent: int) -> int:
     """The smallest power of two by which the input may be shifted so that the output shifts with it.
 
@@ -31,7 +35,8 @@ def find_divisibility(forward: Forward, dims: int, channels: int, extent: int) -
         extent: length of the inputs to try with; must be enough for voxels in the middle not to see the edges.
 
     Raises:
-        UserError: there is none, or the output has another size than the input.
+        NotLocalError: there is none.
+        UserError: the output has another size than the input.
     """
     generator = torch.Generator().manual_seed(0)
     for step in _CANDIDATES:
@@ -51,9 +56,9 @@ def find_divisibility(forward: Forward, dims: int, channels: int, extent: int) -
         here, there = _cut(one, middle - step, middle + step), _cut(other, middle - 2 * step, middle)
         if torch.allclose(here, there, atol=1e-5, rtol=1e-4):
             return step
-    raise UserError(
+    raise NotLocalError(
         "the network's output does not shift with its input by any power of two up to 64",
-        "describe the model in a BioImage.IO package, with `step` for each axis",
+        "describe the model in a BioImage.IO package, with `step` and `halo` for each axis",
     )
 
 
@@ -67,7 +72,7 @@ def measure_reach(forward: Forward, shape: tuple[int, ...], channels: int, divis
         divisibility: per axis.
 
     Raises:
-        UserError: the network sees the whole of ``shape``.
+        NotLocalError: the network sees the whole of ``shape``.
     """
     before, after = [], []
     for axis, (length, step) in enumerate(zip(shape, divisibility, strict=True)):
@@ -85,9 +90,9 @@ def measure_reach(forward: Forward, shape: tuple[int, ...], channels: int, divis
             low = min(low, _first_change(forward, base, reference, axis, cut, length))
             high = max(high, _last_change(forward, base, reference, axis, cut))
         if low <= 0 or high >= length - 1 - step:
-            raise UserError(
+            raise NotLocalError(
                 f"the network sees farther than {cut} voxels, or the whole patch",
-                "describe the model in a BioImage.IO package, with `halo` for each axis",
+                "describe the model in a BioImage.IO package, with `step` and `halo` for each axis",
             )
         before.append(high - (cut - 1))
         after.append(cut - low)

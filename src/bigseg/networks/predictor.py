@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from bigseg.errors import UserError
+from bigseg.errors import UserError, concerning
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.machine import Machine
 from bigseg.networks.augment import Transform, partners, transforms
-from bigseg.networks.backends import OnnxNetwork
+from bigseg.networks.backends import OnnxNetwork, is_out_of_memory
 from bigseg.networks.maps import Maps, check_probabilities, encode
 from bigseg.networks.model import Model
 from bigseg.networks.tiling import Patch, Tiling, choose_core, core_candidates, patch_shape, voxels
@@ -70,7 +70,8 @@ class Predictor:
             UserError: a GPU was demanded and there is none, or the options do not fit the model.
         """
         self.model, self.tiling, self.options, self.machine = model, tiling, options, machine
-        self.device = choose_device(machine.device)
+        with concerning("execution.device", "set it to auto"):
+            self.device = choose_device(machine.device)
         self.transforms = transforms(options.augment, model.description.dims)
         self._layout = memory_layout(model.description.dims, self.device)
         self._network = self._place()
@@ -138,7 +139,7 @@ class Predictor:
             try:
                 return self._patches(image, source, block, self._core)
             except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
             self._halve()
 
@@ -179,7 +180,7 @@ class Predictor:
             self.forward(torch.zeros(size, device=self.device))
             torch.cuda.synchronize(self.device)
         except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             return False
         finally:
@@ -287,9 +288,8 @@ def choose_device(wanted: str) -> torch.device:
     if not torch.cuda.is_available():
         built = torch.version.cuda is not None
         raise UserError(
-            "execution.device: cuda is demanded, but "
-            + ("no GPU is to be seen" if built else "this torch has no CUDA"),
-            "start the job on a machine with a GPU, install a torch with CUDA, or set execution.device to auto",
+            "cuda is demanded, but " + ("no GPU is to be seen" if built else "this torch has no CUDA"),
+            "start the job on a machine with a GPU, or install a torch with CUDA",
         )
     free = [torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())]
     return torch.device("cuda", free.index(max(free)))
@@ -338,10 +338,3 @@ def _shifted(shift: Triple, shape: Sequence[int]) -> tuple[tuple[slice, ...], tu
     here = tuple(slice(max(0, -s), n - max(0, s)) for s, n in zip(shift, shape, strict=True))
     there = tuple(slice(max(0, s), n - max(0, -s)) for s, n in zip(shift, shape, strict=True))
     return here, there
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
-    )

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from bigseg.errors import UserError
+from bigseg.kernels.histogram import mean_and_deviation_of, percentiles_of
 from bigseg.networks.description import Operation
 
-Step = list[Any]
+Resolved = list[Any]
 """``["affine", gains, offsets]`` with a number per channel, ``["clip", low, high]``, ``["binarize", threshold]``,
 ``["sigmoid"]`` or ``["softmax"]``: JSON, because it is part of a block's key."""
 
@@ -59,7 +60,7 @@ def check_operations(operations: Sequence[Operation], origin: str, *, statistics
             raise UserError(f"{origin}: {operation.name} is not supported", "export the model without it")
 
 
-def resolve(operations: Sequence[Operation], channels: Sequence[Values]) -> list[Step]:
+def resolve(operations: Sequence[Operation], channels: Sequence[Values]) -> list[Resolved]:
     """Operations as steps with numbers.
 
     Args:
@@ -71,7 +72,7 @@ def resolve(operations: Sequence[Operation], channels: Sequence[Values]) -> list
     """
     current = list(channels)
     count = max(1, len(current))
-    steps: list[Step] = []
+    steps: list[Resolved] = []
     for operation in operations:
         step = _step(operation, _pooled(current) if operation.joint else current, count)
         steps.append(step)
@@ -85,7 +86,7 @@ def resolve(operations: Sequence[Operation], channels: Sequence[Values]) -> list
     return steps
 
 
-def apply_steps(image: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
+def apply_steps(image: np.ndarray, steps: Sequence[Resolved]) -> np.ndarray:
     """Apply steps to an image (c, z, y, x); float32 unless the image is float64."""
     result = image.astype(np.float64 if image.dtype == np.float64 else np.float32)
     for kind, *arguments in steps:
@@ -106,7 +107,7 @@ def apply_steps(image: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
     return result
 
 
-def _step(operation: Operation, channels: Sequence[Values], count: int) -> Step:
+def _step(operation: Operation, channels: Sequence[Values], count: int) -> Resolved:
     name, args = operation.name, operation.args
     if name == "zero_mean_unit_variance":
         moments = [_moments(c) for c in channels]
@@ -136,20 +137,19 @@ def _step(operation: Operation, channels: Sequence[Values], count: int) -> Step:
     return [name]
 
 
-def _affine(pairs: Sequence[tuple[float, float]], count: int) -> Step:
+def _affine(pairs: Sequence[tuple[float, float]], count: int) -> Resolved:
     full = list(pairs) * count if len(pairs) == 1 else list(pairs)
     return ["affine", [float(g) for g, _ in full], [float(o) for _, o in full]]
 
 
-def _of_channel(step: Step, channel: int) -> Step:
+def _of_channel(step: Resolved, channel: int) -> Resolved:
     if step[0] != "affine":
         return step
     return ["affine", [step[1][channel % len(step[1])]], [step[2][channel % len(step[2])]]]
 
 
 def _moments(channel: Values) -> tuple[float, float]:
-    mean = float(np.average(channel.values, weights=channel.counts))
-    deviation = float(np.sqrt(np.average((channel.values - mean) ** 2, weights=channel.counts)))
+    mean, deviation = mean_and_deviation_of(channel.values, channel.counts)
     if deviation == 0:
         raise UserError(
             f"the image is constant ({mean:g}), so it cannot be normalised", "check that `key` and `channel` are right"
@@ -159,15 +159,11 @@ def _moments(channel: Values) -> tuple[float, float]:
 
 def _percentiles(channel: Values, percents: Sequence[float]) -> tuple[float, float]:
     order = np.argsort(channel.values, kind="stable")
-    values, last_rank = channel.values[order], np.cumsum(channel.counts[order]) - 1
-    rank = np.asarray(percents, np.float64) / 100 * last_rank[-1]
-    below = values[np.searchsorted(last_rank, np.floor(rank))]
-    above = values[np.searchsorted(last_rank, np.ceil(rank))]
-    low, high = (float(v) for v in below + (above - below) * (rank - np.floor(rank)))
+    low, high = percentiles_of(channel.values[order], channel.counts[order], percents)
     if low == high:
         raise UserError(
             f"the percentiles {list(percents)} of the image are the same intensity, {low:g}",
-            "check that `key` and `channel` are right, or set predict.normalise to standardise",
+            "check that `key` and `channel` are right, or set `normalise` to standardise",
         )
     return low, high
 

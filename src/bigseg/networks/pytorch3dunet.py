@@ -46,7 +46,7 @@ def find_settings(checkpoint: Path) -> Path:
         names = ", ".join(p.name for p in found) or "none"
         raise UserError(
             f"{checkpoint}: holds weights only; one YAML file beside it must describe the network, there are: {names}",
-            "name the configuration with predict.model_settings",
+            "leave one there, or name it with `model_settings`, where there is this key",
         )
     return found[0]
 

@@ -197,10 +197,8 @@ class Tiling:
 
     def indices(self, axis: int, begin: int, end: int) -> list[int]:
         """Which voxel of the volume stands at each place of the frame: itself, or its mirror image beyond an edge."""
-        n, origin = self.volume[axis], self.origin[axis]
-        period = max(1, 2 * (n - 1))
-        places = ((i - origin) % period for i in range(begin, end))
-        return [min(p, period - p) if n > 1 else 0 for p in places]
+        origin = self.origin[axis]
+        return mirrored(self.volume[axis], begin - origin, end - origin)
 
     def weights(self, patch: Patch) -> tuple[list[float], ...] | None:
         """How much each voxel of ``patch.used`` counts, per axis, for overlapping patches: a tent over its core."""
@@ -258,6 +256,16 @@ class Tiling:
             used = (max(a, begin), min(b, end))
             found.append(((a, b) if self.lattice else used, used))
         return found
+
+
+def mirrored(length: int, begin: int, end: int) -> list[int]:
+    """Which voxel of an axis of ``length`` stands at each place: itself, or beyond an edge its mirror image.
+
+    The voxel at the edge is not repeated.
+    """
+    period = max(1, 2 * (length - 1))
+    places = (i % period for i in range(begin, end))
+    return [min(p, period - p) if length > 1 else 0 for p in places]
 
 
 def choose_core(tiling: Tiling, block: Triple, fits: Callable[[Triple], bool], limit: Triple | None = None) -> Triple:

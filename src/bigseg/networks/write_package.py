@@ -2,11 +2,16 @@
 
 ``bigseg`` in its ``config`` holds what the format has no place for: what the output channels are and the offsets of
 affinities. Where the architecture has pytorch-3dunet's fixed kernels, that package's class is named as its code.
+
+Weights and test tensors have their checksum in their name, and ``rdf.yaml``, which names them, is replaced at once: a
+package that is written again is at any time the old one or the new one.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,8 +28,13 @@ from bigseg.networks.architecture import Architecture
 from bigseg.networks.description import Operation
 from bigseg.networks.processing import Values, apply_steps, resolve
 from bigseg.networks.unet import UNet
+from bigseg.resume.files import replacing
 
 _VERSION = "0.5.4"
+
+_NAMES = r"(weights|test_input|test_output)(-[0-9a-f]{8})?\.(pt|npy)"
+_OURS = re.compile(rf"{_NAMES}|\.({_NAMES}|rdf\.yaml|README\.md)\.[0-9a-f]{{12}}\.tmp")
+"""Files of packages, and the temporary ones of :func:`bigseg.resume.files.replacing`."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ def write_package(
     voxel_size_um: tuple[float, float, float] | None = None,
     training: dict[str, Any] | None = None,
 ) -> Path:
-    """Write the package; an existing one is replaced file by file.
+    """Write the package; an existing one stays what it is until the new one is whole.
 
     Args:
         folder: folder to write to, made if needed.
@@ -83,7 +93,7 @@ def write_package(
         Path of the description, ``rdf.yaml``.
 
     Raises:
-        UserError: outputs, offsets or test image do not fit the network.
+        UserError: outputs, offsets or test image do not fit the network; the folder cannot be written.
     """
     architecture = network.architecture
     divisibility = architecture.graph().divisibility()
@@ -91,16 +101,20 @@ def write_package(
         raise UserError("outputs and offsets do not fit the channels of the network", "name every channel")
     if any(n % d for n, d in zip(test_image.shape[1:], divisibility, strict=True)):
         raise UserError(f"a test image of {test_image.shape} is no multiple of {divisibility}", "crop it")
-    folder.mkdir(parents=True, exist_ok=True)
     network.eval()
-    torch.save(network.state_dict(), folder / "weights.pt")
+    weights = io.BytesIO()
+    torch.save(network.state_dict(), weights)
     device = next(network.parameters()).device
     prepared = _prepare(test_image, preprocessing)
     with torch.inference_mode():
         expected = network(torch.from_numpy(prepared[None]).to(device)).cpu().numpy()
-    np.save(folder / "test_input.npy", test_image[None])
-    np.save(folder / "test_output.npy", expected.astype(np.float32))
-    (folder / "README.md").write_text(card.documentation, encoding="utf-8")
+    files = {
+        "weights": _write(folder, "weights", ".pt", weights.getvalue()),
+        "input": _write(folder, "test_input", ".npy", _npy(test_image[None])),
+        "output": _write(folder, "test_output", ".npy", _npy(expected.astype(np.float32))),
+    }
+    with replacing(folder / "README.md") as temporary:
+        temporary.write_text(card.documentation, encoding="utf-8")
     names = [f"{role}{i}" if list(outputs).count(role) > 1 else role for i, role in enumerate(outputs)]
     space = "zyx"[3 - architecture.dims :]
     content = {
@@ -123,7 +137,7 @@ def write_package(
                     {"type": "channel", "channel_names": [f"channel{i}" for i in range(architecture.in_channels)]},
                     *_input_axes(space, divisibility, voxel_size_um),
                 ],
-                "test_tensor": _file(folder / "test_input.npy"),
+                "test_tensor": files["input"],
                 "data": {"type": test_image.dtype.name},
                 "preprocessing": [_operation(operation, space) for operation in preprocessing],
             }
@@ -137,12 +151,12 @@ def write_package(
                     {"type": "channel", "channel_names": names},
                     *_output_axes(space, voxel_size_um),
                 ],
-                "test_tensor": _file(folder / "test_output.npy"),
+                "test_tensor": files["output"],
             }
         ],
         "weights": {
             "pytorch_state_dict": {
-                **_file(folder / "weights.pt"),
+                **files["weights"],
                 "architecture": _code(architecture),
                 "pytorch_version": torch.__version__.split("+")[0],
             }
@@ -152,7 +166,9 @@ def write_package(
         },
     }
     path = folder / "rdf.yaml"
-    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    with replacing(path) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    _remove_others(folder, {told["source"] for told in files.values()})
     return path
 
 
@@ -182,8 +198,26 @@ def _scale(axis: str, size: Sequence[float] | None) -> dict[str, Any]:
     return {} if size is None else {"unit": "micrometer", "scale": float(size["zyx".index(axis)])}
 
 
-def _file(path: Path) -> dict[str, str]:
-    return {"source": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+def _npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def _write(folder: Path, stem: str, suffix: str, content: bytes) -> dict[str, str]:
+    """Write a file with its checksum in its name; how the format refers to it."""
+    checksum = hashlib.sha256(content).hexdigest()
+    path = folder / f"{stem}-{checksum[:8]}{suffix}"
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return {"source": path.name, "sha256": checksum}
+
+
+def _remove_others(folder: Path, kept: set[str]) -> None:
+    """Remove the files of packages that were here before, and what writing them may have left unfinished."""
+    for path in folder.iterdir():
+        if _OURS.fullmatch(path.name) and path.name not in kept:
+            path.unlink(missing_ok=True)
 
 
 def _operation(operation: Operation, space: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from bigseg.errors import UserError
+from bigseg.errors import UserError, concerning
 from bigseg.networks.description import ModelDescription, ModelSpec
 from bigseg.networks.settings import channels_of, outputs_of
 from bigseg.resume.files import write_json
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bigseg.config.stages import Predict
     from bigseg.planning.sample import SamplePlan
 
-_FORMAT = 1
+_FORMAT = 2
 """To be raised whenever models are described in another way, so that cached descriptions are made anew."""
 
 
@@ -41,10 +41,17 @@ def find_model(settings: Predict, cache: Path) -> ModelDescription | None:
     if known is not None and known["identity"] == _identity(spec, known["description"].files):
         description: ModelDescription = known["description"]
         return description
-    description = _describe(spec)
+    with concerning("predict.model"):
+        description = _describe(spec)
     identity = _identity(spec, description.files)
     write_json(cache, {"identity": identity, "description": description.model_dump(mode="json")})
     return description
+
+
+def read_description(cache: Path) -> ModelDescription | None:
+    """The description that planning made last; None if it is not there or damaged."""
+    known = _read_cache(cache)
+    return None if known is None else known["description"]
 
 
 def check_model(model: ModelDescription, plan: SamplePlan, settings: Predict) -> None:
@@ -123,10 +130,10 @@ def _describe(spec: ModelSpec) -> ModelDescription:
     except (ValueError, IndexError):
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise UserError(
-            f"predict.model: {spec.path} cannot be loaded ({last})", "check that torch and onnxruntime are installed"
+            f"{spec.path} cannot be loaded ({last})", "check that torch and onnxruntime are installed"
         ) from None
     if "problem" in answer:
-        raise UserError(f"predict.model: {answer['problem']}", answer["remedy"])
+        raise UserError(answer["problem"], answer["remedy"])
     return ModelDescription.model_validate(answer)
 
 

@@ -70,6 +70,24 @@ _NETWORK_VOXELS_PER_MINUTE = 1_500_000
 """What a U-Net of 16 feature maps does on one slow core."""
 
 
+_TRAINING_MB = 16_000
+"""Torch with batches, their layers and gradients, and patches that are made ready: more than all trainings in the docs
+take. Of a volume no more than a patch is in memory."""
+
+_TRAINING_MINUTES = 24 * 60
+"""What most clusters allow; a training that it ends goes on after its last whole epoch."""
+
+
+def training_memory_mb(attempt: int) -> int:
+    """Memory in MB for a training; doubled with every attempt after a failure."""
+    return _TRAINING_MB << (attempt - 1)
+
+
+def training_minutes() -> int:
+    """Run time in minutes for a training."""
+    return _TRAINING_MINUTES
+
+
 def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
     """Memory in MB for a job of a step; doubled with every attempt after a failure."""
     voxels = prod(plan.grid.shape)

@@ -14,6 +14,7 @@ from bigseg.config.samples import Input, Sample, owner
 from bigseg.errors import UserError
 from bigseg.geometry.box import Triple
 from bigseg.geometry.grid import Grid
+from bigseg.geometry.sampling import relative_sampling
 from bigseg.layout import Layout
 from bigseg.machine import Machine
 from bigseg.networks.description import ModelDescription
@@ -60,10 +61,7 @@ class SamplePlan:
     @property
     def sampling(self) -> tuple[float, float, float]:
         """Voxel size (z, y, x) relative to the finest axis; an axis of one voxel does not count."""
-        counted = [s for s, n in zip(self.voxel_size_um, self.grid.shape, strict=True) if n > 1]
-        finest = min(counted, default=1.0)
-        z, y, x = (s / finest if n > 1 else 1.0 for s, n in zip(self.voxel_size_um, self.grid.shape, strict=True))
-        return (z, y, x)
+        return relative_sampling(self.voxel_size_um, self.grid.shape)
 
     @property
     def referenced(self) -> bool:

@@ -154,7 +154,11 @@ class Workflow:
 
     def gpus(self) -> int:
         """GPUs that a job with a network asks for."""
-        return int(self.config.predict.method == "network" and self.config.execution.device == "cuda")
+        return self.training_gpus() if self.config.predict.method == "network" else 0
+
+    def training_gpus(self) -> int:
+        """GPUs that a training asks for, whatever makes the boundary maps of the run."""
+        return int(self.config.execution.device == "cuda")
 
     def _make_batching(self, sample: str) -> Batching:
         """The batches of a sample's steps."""

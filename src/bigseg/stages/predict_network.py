@@ -6,11 +6,12 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bigseg.errors import UserError
+from bigseg.errors import UserError, concerning
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.layout import Layout
 from bigseg.machine import Machine
 from bigseg.networks.augment import margin
+from bigseg.networks.normalisation import normalisation
 from bigseg.networks.settings import channels_of, outputs_of
 from bigseg.networks.tiling import Tiling, choose_core, first_core, halo_of, voxels
 
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from bigseg.config import Config
+    from bigseg.config.stages import Predict
     from bigseg.networks.description import ModelDescription
     from bigseg.networks.predictor import Predictor
-    from bigseg.networks.processing import Step as Operation
+    from bigseg.networks.processing import Resolved
     from bigseg.planning.sample import SamplePlan
     from bigseg.volumes.store import VolumeArray
 
@@ -62,7 +64,7 @@ def network_parameters(config: Config, plan: SamplePlan) -> Parameters:
         "image_dtype": plan.header.dtype,
         "roles": list(roles),
         "offsets": [list(o) for o in offsets],
-        "normalise": _normalise(model, settings.normalise, settings.percentiles),
+        "normalise": _normalise(model, settings),
         "activation": settings.activation,
         "augment": settings.augment,
         "precision": settings.precision,
@@ -118,10 +120,10 @@ class NetworkRun:
         self.tiling = read_tiling(parameters)
 
     @cached_property
-    def operations(self) -> list[Operation]:
+    def operations(self) -> list[Resolved]:
         """The pre-processing, with the numbers of this time point."""
         from bigseg.kernels.histogram import Histogram, values_and_counts
-        from bigseg.networks.description import Operation as Described
+        from bigseg.networks.description import Operation
         from bigseg.networks.processing import Values, resolve
         from bigseg.volumes.tables import read_table
 
@@ -130,7 +132,7 @@ class NetworkRun:
             table = read_table(self._layout.table("ingest", f"merged-histogram-c{channel}", self._time))
             merged = Histogram(self._parameters["image_dtype"], table["bin"], table["count"])
             channels.append(Values(*values_and_counts(merged)))
-        return resolve([Described.model_validate(o) for o in self._parameters["normalise"]], channels)
+        return resolve([Operation.model_validate(o) for o in self._parameters["normalise"]], channels)
 
     def maps(self, image: np.ndarray, source: Box, block: Box) -> dict[str, np.ndarray]:
         """The maps of a block from the raw image (c, z, y, x) of ``source``."""
@@ -186,9 +188,12 @@ class NetworkRun:
         from bigseg.networks.maps import Maps
         from bigseg.networks.model import load_model
         from bigseg.networks.predictor import Options, Predictor
+        from bigseg.planning.models import read_description
 
         told = self._parameters["model"]
-        model = load_model(ModelSpec(path=told["path"], settings=told["settings"]))
+        with concerning("predict.model"):
+            spec = ModelSpec(path=told["path"], settings=told["settings"])
+            model = load_model(spec, read_description(self._layout.model))
         if model.description.digest != self._parameters["model_digest"]:
             raise UserError(
                 f"predict.model: {told['path']} has changed since the run was planned", "start snakemake again"
@@ -205,17 +210,15 @@ class NetworkRun:
         return Predictor(model, self.tiling, options, self._machine, triple(parameters["block_shape"]))
 
 
-def _normalise(model: ModelDescription, kind: str, percentiles: list[float]) -> list[dict[str, Any]]:
-    """The pre-processing, as JSON."""
-    if kind == "auto" and model.source in ("pytorch-3dunet", "bioimageio"):
-        return [operation.model_dump(mode="json") for operation in model.preprocessing]
-    if kind == "none":
-        return []
-    if kind == "percentiles":
-        low, high = percentiles
-        args: dict[str, float] = {"min_percentile": low, "max_percentile": high, "eps": 0.0}
-        return [{"name": "scale_range", "args": args, "joint": False}]
-    return [{"name": "zero_mean_unit_variance", "args": {"eps": 1e-6}, "joint": False}]
+def _normalise(model: ModelDescription, settings: Predict) -> list[dict[str, Any]]:
+    """The pre-processing, as JSON: the model's own if it tells one and nothing else is wanted."""
+    kind = settings.normalise
+    if kind == "auto":
+        told = model.source in ("pytorch-3dunet", "bioimageio")
+        operations = model.preprocessing if told else normalisation("standardise", settings.percentiles)
+    else:
+        operations = normalisation(kind, settings.percentiles)
+    return [operation.model_dump(mode="json") for operation in operations]
 
 
 def _core(model: ModelDescription, tiling: Tiling, wanted: list[int] | str, block: Triple) -> list[int] | None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from bigseg.config import read_settings
 from bigseg.config.edit import with_values
-from bigseg.errors import UserError
+from bigseg.errors import UserError, concerning
 from bigseg.planning.workflow import Workflow
+from bigseg.resume.files import replacing
 from bigseg.sweeping.choices import KEYS, Choice, Values, make_choices, nested, value_of
 from bigseg.sweeping.current import check_graph, graph_steps
 
@@ -80,10 +81,11 @@ class Sweep:
         changes = {key: value for key, value in choice.parameters.items() if self.configured[key] != value}
         if changes:
             text = with_values(self._path.read_text(encoding="utf-8"), nested(changes))
-            try:
-                self._path.write_text(text, encoding="utf-8")
-            except OSError as error:
-                raise UserError(f"{self._path}: cannot be written ({error.strerror})", "leave out --write") from error
+            mode = self._path.stat().st_mode
+            # What the path links to is replaced, so that a link stays one.
+            with concerning("--write", "leave it out"), replacing(self._path.resolve()) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+                temporary.chmod(mode)
         return bool(changes)
 
 

@@ -13,9 +13,10 @@ import numpy as np
 from bigseg.config.training import Training, TrainingVolume
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
+from bigseg.geometry.sampling import relative_sampling
 from bigseg.kernels.histogram import histogram, merge, values_and_counts
 from bigseg.networks.description import Operation
-from bigseg.networks.processing import Step, Values, apply_steps, resolve
+from bigseg.networks.processing import Resolved, Values, apply_steps, resolve
 from bigseg.training.augment import Turn, add_gaussian_noise, add_poisson_noise, change_contrast, deform
 from bigseg.training.targets import Targets, make_targets, target_margin
 from bigseg.volumes.source import open_source
@@ -58,7 +59,7 @@ class LabelledVolume:
             raise
         try:
             self.box = self._check()
-            self.steps: list[Step] = resolve(preprocessing, [self._values(c) for c in spec.channels])
+            self.steps: list[Resolved] = resolve(preprocessing, [self._values(c) for c in spec.channels])
         except UserError:
             self.close()
             raise
@@ -82,6 +83,11 @@ class LabelledVolume:
     def voxel_size_um(self) -> tuple[float, float, float] | None:
         """Voxel size (z, y, x) in µm, if a file tells."""
         return self.image.header.voxel_size_um or self.labels.header.voxel_size_um
+
+    @property
+    def sampling(self) -> tuple[float, float, float]:
+        """Voxel size (z, y, x) relative to the finest axis, as a run over the whole volume takes it."""
+        return relative_sampling(self.voxel_size_um, self.image.header.volume_shape)
 
     def read_image(self, box: Box) -> np.ndarray:
         """The normalised image (c, z, y, x) float32; ``box`` counts from the volume's corner."""
@@ -196,9 +202,9 @@ class PatchSampler:
                 rng,
                 amplitude=augment.elastic_amplitude,
                 spacing=augment.elastic_spacing,
-                sampling=relative(volume.voxel_size_um),
+                sampling=volume.sampling,
             )
-        targets = make_targets(labels, config.target, relative(volume.voxel_size_um))
+        targets = make_targets(labels, config.target, volume.sampling)
         inner = tuple(slice(m, m + n) for m, n in zip(self._margin, config.patch, strict=True))
         kept = (slice(None), *inner)
         cut = Targets(np.ascontiguousarray(targets.values[kept]), np.ascontiguousarray(targets.known[kept]))
@@ -221,10 +227,10 @@ class PatchSampler:
 
 def _check_cubes(volume: LabelledVolume) -> None:
     """Refuse to change the order of axes that are not equal."""
-    proportions = relative(volume.voxel_size_um)
-    if max(proportions) > _NEARLY_CUBES:
+    size = volume.voxel_size_um
+    if size is not None and max(size) > _NEARLY_CUBES * min(size):
         raise UserError(
-            f"augment.transpose: voxels of {volume.role} are no cubes, but {list(volume.voxel_size_um or ())} µm",
+            f"augment.transpose: voxels of {volume.role} are no cubes, but {list(size)} µm",
             "set augment.transpose to false",
         )
 
@@ -258,11 +264,3 @@ def tiles(box: Box, shape: Sequence[int]) -> Iterator[Box]:
     for begin in itertools.product(*starts):
         end = [min(b + n, e) for b, n, e in zip(begin, shape, box.end, strict=True)]
         yield Box(triple(list(begin)), triple(end))
-
-
-def relative(voxel_size_um: tuple[float, float, float] | None) -> tuple[float, float, float]:
-    """Voxel size (z, y, x) relative to the finest axis; cubes where it is not known."""
-    if voxel_size_um is None:
-        return (1.0, 1.0, 1.0)
-    z, y, x = (s / min(voxel_size_um) for s in voxel_size_um)
-    return (z, y, x)

@@ -21,10 +21,11 @@ import numpy as np
 import torch
 
 from bigseg.config.training import Training, TrainingVolume
-from bigseg.errors import UserError
+from bigseg.errors import UserError, concerning
 from bigseg.networks.architecture import Architecture, make_architecture
 from bigseg.networks.description import ModelSpec, Operation
 from bigseg.networks.model import load_model
+from bigseg.networks.normalisation import normalisation
 from bigseg.networks.predictor import choose_device, memory_layout
 from bigseg.networks.unet import UNet, build
 from bigseg.progress import Progress
@@ -76,6 +77,8 @@ def train(config: Training, *, device: str = "auto", threads: int = 1) -> Outcom
             no longer a number.
     """
     start = time.monotonic()
+    with concerning("--device", "give --device auto"):
+        chosen = choose_device(device)
     architecture = architecture_of(config)
     check_patch(config, architecture)
     with ExitStack() as stack:
@@ -83,7 +86,7 @@ def train(config: Training, *, device: str = "auto", threads: int = 1) -> Outcom
             [stack.enter_context(LabelledVolume(spec, f"{role}.{i}", preprocessing_of(config))) for i, spec in specs]
             for role, specs in _numbered(config)
         )
-        trainer = _Trainer(config, architecture, learn, compare, choose_device(device), threads)
+        trainer = _Trainer(config, architecture, learn, compare, chosen, threads)
         progressed = trainer.run()
     told = {"best_epoch": progressed.best_epoch, "best_score": progressed.best_score, "epochs": progressed.epoch}
     write_json(folder_of(config) / OUTCOME, told)
@@ -120,11 +123,7 @@ def check_patch(config: Training, architecture: Architecture) -> None:
 
 def preprocessing_of(config: Training) -> tuple[Operation, ...]:
     """How images are normalised, as the model will tell it."""
-    if config.normalise == "standardise":
-        return (Operation(name="zero_mean_unit_variance", args={"eps": 1e-6}),)
-    low, high = config.percentiles
-    args = {"min_percentile": low, "max_percentile": high, "eps": 1e-6}
-    return (Operation(name="scale_range", args=args),)
+    return normalisation(config.normalise, config.percentiles)
 
 
 class _Trainer:
@@ -224,11 +223,15 @@ class _Trainer:
             yield images, values, known
 
     def _compare(self, epoch: int, progressed: Progressed) -> dict[str, float]:
-        """Validate, if it is time; keep the model if none was better."""
-        if epoch % self.config.validation.every and epoch != self.config.epochs:
+        """Validate, if it is time, or at the end; keep the model if none was better.
+
+        The end moves when epochs are added, so a validation that is there for it alone must not change the rate.
+        """
+        regular = epoch % self.config.validation.every == 0
+        if not regular and epoch != self.config.epochs:
             return {}
         verdict = validate(self.network, self.compare, self.config, self.device, self.precision)
-        if self.config.optimiser.schedule == "plateau":
+        if regular and self.config.optimiser.schedule == "plateau":
             self.scheduler.step(verdict.loss)
         found = asdict(verdict)
         # Among equals the first: where all are perfect, or all are one object, the later ones tell nothing new.
@@ -258,7 +261,8 @@ def _initial(config: Training, architecture: Architecture) -> UNet:
     network = build(architecture)
     if config.network.initial_model is None:
         return network
-    other = load_model(ModelSpec(path=config.network.initial_model)).network
+    with concerning("network.initial_model"):
+        other = load_model(ModelSpec(path=config.network.initial_model)).network
     if not isinstance(other, UNet) or _written_out(other.architecture) != _written_out(architecture):
         raise UserError(
             f"network.initial_model: {config.network.initial_model} is no network of this architecture",

@@ -21,7 +21,6 @@ def segment_boundary(
     beta: float,
     minimum_object_size: int,
     sampling: Sequence[float],
-    mask: np.ndarray | None = None,
 ) -> np.ndarray:
     """Supervoxels, average linkage and the merging of small objects.
 
@@ -31,14 +30,11 @@ def segment_boundary(
         beta: as ``partition.beta``.
         minimum_object_size: as ``segment.minimum_object_size``.
         sampling: voxel size (z, y, x) relative to the finest axis.
-        mask: (z, y, x) bool; outside it labels are 0.
 
     Returns:
         (z, y, x) uint64 labels.
     """
     stored = np.rint(np.clip(boundary, 0, 1) * 255).astype(np.uint8)
-    if mask is not None and not mask.any():
-        return np.zeros(boundary.shape, np.uint64)
     run = stacked_watershed if settings.dimension == "stacked_2d" else distance_watershed
     z, y, x = sampling if settings.anisotropic else (1.0, 1.0, 1.0)
     labels = run(
@@ -49,7 +45,6 @@ def segment_boundary(
         alpha=settings.alpha,
         minimum_size=settings.minimum_size,
         sampling=(z, y, x),
-        mask=mask,
     ).astype(np.uint64)
     shape = labels.shape
     edges = block_edges(labels, stored, np.zeros(shape, np.uint8), (shape[0], shape[1], shape[2]))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from bigseg.training.targets import find_boundaries
+
 Floats = np.ndarray
 
 
@@ -161,7 +163,7 @@ def _bodies(labels: np.ndarray, stain: Stain, step: Floats, rng: np.random.Gener
     if stain.haze > 0:
         # Nuclei are what lies deepest in a cell, so they have its rough shape and follow its size.
         padded = np.pad(number, 1, mode="edge")
-        depth = ndimage.distance_transform_edt(~_edges(padded), sampling=step)[1:-1, 1:-1, 1:-1]
+        depth = ndimage.distance_transform_edt(~find_boundaries(padded), sampling=step)[1:-1, 1:-1, 1:-1]
         deepest = np.maximum(ndimage.maximum(depth, number, np.arange(len(ids))), 1e-3)
         relative = depth / deepest[number]
         extent = rng.uniform(0.35, 0.75, len(ids))
@@ -171,17 +173,6 @@ def _bodies(labels: np.ndarray, stain: Stain, step: Floats, rng: np.random.Gener
         places = rng.random(labels.shape) < stain.spots / 1e4
         body += places * rng.uniform(2.0, 12.0, labels.shape).astype(np.float32) * inside
     return body
-
-
-def _edges(number: np.ndarray) -> np.ndarray:
-    found = np.zeros(number.shape, bool)
-    for axis in range(3):
-        low = tuple(slice(None, -1) if a == axis else slice(None) for a in range(3))
-        high = tuple(slice(1, None) if a == axis else slice(None) for a in range(3))
-        differs = number[low] != number[high]
-        found[low] |= differs
-        found[high] |= differs
-    return found
 
 
 def _illumination(shape: tuple[int, ...], stain: Stain, step: Floats, rng: np.random.Generator) -> Floats:

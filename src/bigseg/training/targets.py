@@ -30,13 +30,14 @@ class Targets(NamedTuple):
     known: np.ndarray
 
 
-def find_boundaries(labels: np.ndarray) -> np.ndarray:
+def find_boundaries(labels: np.ndarray, ignore: int | None = None) -> np.ndarray:
     """Voxels with a face neighbour of another label: boundaries two voxels thick.
 
     As ``skimage.segmentation.find_boundaries`` with its defaults (connectivity 1, mode ``thick``).
 
     Args:
         labels: (z, y, x) integers.
+        ignore: label that makes no boundary with others.
 
     Returns:
         (z, y, x) bool.
@@ -45,6 +46,8 @@ def find_boundaries(labels: np.ndarray) -> np.ndarray:
     for axis in range(labels.ndim):
         low, high = _pair(labels.ndim, axis)
         differs = labels[low] != labels[high]
+        if ignore is not None:
+            differs &= (labels[low] != ignore) & (labels[high] != ignore)
         found[low] |= differs
         found[high] |= differs
     return found
@@ -63,21 +66,30 @@ def boundary_target(
     Args:
         labels: (z, y, x) integers.
         sigma: standard deviation in voxels, the same along all axes; 0 is none.
-        ignore: label of voxels that are not labelled; next to them boundaries are not known either.
+        ignore: label of voxels that are not labelled; where the target depends on them it is not known.
         grow: distance, in voxels of the finest axis, by which boundaries grow in the end. Where the image does not tell
             exactly where a boundary is, thin ones are predicted with low probabilities.
         sampling: voxel size (z, y, x) relative to the finest axis.
     """
     edges = find_boundaries(labels)
+    if ignore is None or not (labels == ignore).any():
+        return Targets(_drawn(edges, sigma, grow, sampling)[None].astype(np.float32), np.ones((1, *labels.shape), bool))
+    # Whatever labels these voxels had, edges are at least those between labelled voxels and at most all that touch
+    # them; smoothing, cutting and growing keep that order, so where both lead to the same target, it is known.
+    touched = ndimage.binary_dilation(labels == ignore)
+    least = _drawn(find_boundaries(labels, ignore), sigma, grow, sampling)
+    most = _drawn(edges | touched, sigma, grow, sampling)
+    return Targets(least[None].astype(np.float32), ((least == most) & ~touched)[None])
+
+
+def _drawn(edges: np.ndarray, sigma: float, grow: float, sampling: Sequence[float]) -> np.ndarray:
+    """Edges (z, y, x) smoothed, cut at 0.5 and grown; more edges never make less."""
     if sigma > 0:
-        per_axis = [sigma if n > 1 else 0.0 for n in labels.shape]  # planes of a 2D network see no others
+        per_axis = [sigma if n > 1 else 0.0 for n in edges.shape]  # planes of a 2D network see no others
         edges = ndimage.gaussian_filter(edges.astype(np.float32), per_axis, truncate=_TRUNCATE) > 0.5
     if grow > 0 and edges.any():
         edges = ndimage.distance_transform_edt(~edges, sampling=sampling) <= grow
-    known = np.ones(labels.shape, bool)
-    if ignore is not None:
-        known = ~ndimage.binary_dilation(labels == ignore)
-    return Targets(edges[None].astype(np.float32), known[None])
+    return edges
 
 
 def foreground_boundary_target(

@@ -13,8 +13,9 @@ from bigseg.geometry.box import triple
 from bigseg.kernels.contingency import Contingency, count_pairs
 from bigseg.kernels.scores import Tally, combine, tally
 from bigseg.networks.maps import Maps
+from bigseg.networks.tiling import mirrored
 from bigseg.networks.unet import UNet
-from bigseg.training.data import LabelledVolume, read_mirrored, relative, validation_boxes
+from bigseg.training.data import LabelledVolume, read_mirrored, validation_boxes
 from bigseg.training.losses import loss
 from bigseg.training.segmentation import segment_boundary
 from bigseg.training.targets import make_targets, offsets_of, roles_of
@@ -54,18 +55,16 @@ def validate(
         for box in validation_boxes(volume, largest, settings.boxes):
             image, labels = read_mirrored(volume, box, (0, 0, 0))
             logits = predict_logits(network, image, device, precision)
-            targets = make_targets(labels, config.target, relative(volume.voxel_size_um))
+            targets = make_targets(labels, config.target, volume.sampling)
             values, known = (torch.from_numpy(a)[None] for a in targets)
             losses.append(float(loss(config.loss.name, logits[None], values, known, config.loss.dice_weight)))
             found = maps.compose(torch.sigmoid(logits))
-            foreground = found.get("foreground")
             result = segment_boundary(
                 found["boundary"].numpy(),
                 settings.supervoxels,
                 beta=settings.beta,
                 minimum_object_size=settings.minimum_object_size,
-                sampling=relative(volume.voxel_size_um),
-                mask=None if foreground is None else foreground.numpy() > 0.5,
+                sampling=volume.sampling,
             )
             tallies.append(tally(_table(result, labels, target.ignore_label), ignore_zero=settings.ignore_zero))
     scores = combine(tallies)
@@ -80,8 +79,10 @@ def predict_logits(network: UNet, image: np.ndarray, device: torch.device, preci
     flat = network.architecture.dims == 2
     steps = network.architecture.graph().divisibility()
     per_axis = (1, *steps) if flat else steps
-    pads = [(0, -n % step) for n, step in zip(image.shape[1:], per_axis, strict=True)]
-    padded = torch.from_numpy(np.pad(image, [(0, 0), *pads], mode="symmetric")).to(device)
+    whole = image
+    for axis, (n, step) in enumerate(zip(image.shape[1:], per_axis, strict=True)):
+        whole = np.take(whole, mirrored(n, 0, -(-n // step) * step), axis + 1)
+    padded = torch.from_numpy(np.ascontiguousarray(whole)).to(device)
     batch = padded.transpose(0, 1) if flat else padded[None]
     with torch.inference_mode(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
         output = network.logits(batch)
