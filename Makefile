@@ -29,7 +29,7 @@ demo: $(VENV)/.installed ## Segment a small synthetic tissue and show the result
 	$(BIN)/python scripts/show_demo.py config/demo.yaml
 
 test: $(VENV)/.installed-dev ## Run the whole test suite, real workflow runs included
-	$(RUN) python -m pytest -n 2 $(PYTEST_ARGS)
+	$(RUN) python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev ## Check style, types, rules and generated files
 	$(BIN)/ruff check .

@@ -111,8 +111,8 @@ def make_volume(path: Path, seed: list[int], geometry: np.ndarray | None) -> Non
     partial.replace(path)
 
 
-def configuration(folder: Path, epochs: int, seed: int) -> Training:
-    """The training."""
+def configuration(folder: Path, epochs: int, seed: int, start: Path | None = None) -> Training:
+    """The training, or the second one, which goes on from the model ``start`` with half of the learning rate."""
 
     def volumes(kind: str, count: int) -> list[dict[str, object]]:
         paths = [str(folder / f"{kind}{i:03d}.h5") for i in range(count)]
@@ -120,15 +120,20 @@ def configuration(folder: Path, epochs: int, seed: int) -> Training:
 
     return Training.model_validate(
         {
-            "output": str(folder / "membrane"),
+            "output": str(folder / ("membrane" if start is None else "second")),
             "train": volumes("learn", VOLUMES),
             "validate_on": volumes("compare", COMPARED),
             "normalise": "percentiles",
             "voxel_size_um": "none",
-            "network": {"name": "UNet3D", "f_maps": [16, 32, 64, 96], "layer_order": "bcr"},
+            "network": {
+                "name": "UNet3D",
+                "f_maps": [16, 32, 64, 96],
+                "layer_order": "bcr",
+                "initial_model": str(start) if start else None,
+            },
             "target": {"grow": 1.0},
             "loss": {"name": "bce_dice"},
-            "optimiser": {"learning_rate": 2e-3, "schedule": "cosine"},
+            "optimiser": {"learning_rate": 1e-3 if start else 2e-3, "schedule": "cosine"},
             "augment": {
                 "elastic": 0.0,  # the cells are as varied as deformation could make them
                 "contrast": 0.25,
@@ -140,7 +145,7 @@ def configuration(folder: Path, epochs: int, seed: int) -> Training:
             "precision": "bfloat16",
             "epochs": epochs,
             "iterations": 100,
-            "seed": seed,
+            "seed": seed + 1000 * (start is not None),  # other patches than before
             "validation": {"every": 2},
             "name": "bigseg membrane",
             "description": "A small U-Net that finds stained membranes, trained on synthetic tissue.",
@@ -160,7 +165,14 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to work; created if need be")
-    parser.add_argument("--epochs", type=int, default=14, metavar="N", help="epochs of 100 iterations (14)")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        nargs=2,
+        default=(14, 5),
+        metavar="N",
+        help="epochs of 100 iterations, first and second training (14 5)",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another number, another model (0)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the network (1)")
     parser.add_argument("--ship", action="store_true", help="put the model into the package when all epochs are done")
@@ -174,7 +186,9 @@ def main() -> None:
         for i in range(count):
             stream = [arguments.seed, len(kind), i]
             make_volume(arguments.folder / f"{kind}{i:03d}.h5", stream, geometry)
-    done = train(configuration(arguments.folder, arguments.epochs, arguments.seed), threads=arguments.threads)
+    first = train(configuration(arguments.folder, arguments.epochs[0], arguments.seed), threads=arguments.threads)
+    last = configuration(arguments.folder, arguments.epochs[1], arguments.seed, Path(first.model))
+    done = train(last, threads=arguments.threads)
     if arguments.ship:
         ship(Path(done.model))
     print(json.dumps(asdict(done)))

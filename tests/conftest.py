@@ -85,6 +85,8 @@ class Run:
         for line in lines:
             name, _, count = line.partition(" ")
             if name == "total":
+                if count.strip() == "0":
+                    return {}
                 break
             if count.strip().isdecimal():
                 found[name] = int(count)

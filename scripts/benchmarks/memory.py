@@ -61,8 +61,8 @@ def measure(folder: Path, size: int, threads: int) -> dict[str, dict[str, float]
     for name, sample, when, batch in workflow.jobs():
         command = [shutil.which("bigseg") or "bigseg", "run", name, "--sample", sample]
         command += ["--parameters", workflow.parameters(name, sample), "--threads", str(threads)]
+        command += ["--places", workflow.places(name, sample)]
         command += ["--results", settings["results"], "--work", settings["work"]]
-        command += ["--batches", str(workflow.plans[sample].batches)]
         command += [] if when is None else ["--time", f"t{when:04d}"]
         command += [] if batch is None else ["--blocks", batch]
         peak, seconds = run_job(command)

@@ -67,7 +67,7 @@ def compare(folder: Path, side: int, block: Triple, features: int, machine: Mach
     workflow = Workflow(settings, "benchmark")
     for name, sample, at, batch in workflow.jobs():
         if name.startswith("ingest"):
-            run_unit(workflow.step(name, sample, at), batch, 1, machine.threads)
+            run_unit(workflow.step(name, sample, at), batch, machine.threads)
     ours: list[float] = []
     bare: list[float] = []
     ratios: list[float] = []
@@ -116,7 +116,7 @@ def stage(workflow: Workflow, machine: Machine, number: int) -> tuple[float, lis
 
     predictor.forward = watched
     start = time.perf_counter()
-    run_unit(step, batch, 1, machine.threads, machine)
+    run_unit(step, batch, machine.threads, machine)
     return time.perf_counter() - start, shapes
 
 

@@ -81,7 +81,7 @@ def score(data: DataSet, block_shape: list[int], recipe: dict[str, Any]) -> dict
             with open_source(result) as labels, open_source(data.truth) as truth:
                 both = zip(labels.header.volume_shape, truth.header.volume_shape, strict=True)
                 box = parse_roi(roi, triple([min(pair) for pair in both]))
-                scores = score_sources(PartOfSource(labels, box), PartOfSource(truth, box))
+                scores: dict[str, Any] = {**score_sources(PartOfSource(labels, box), PartOfSource(truth, box))}
             found[name] = {key: float(scores[key]) for key in SCORES}
     return found
 

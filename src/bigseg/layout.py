@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-SCORES, SEAMS = "scores.json", "seams.json"
+SCORES, SEAMS, PROVENANCE = "scores.json", "seams.json", "provenance.json"
 """Files in the folder of a sample's results."""
 
 
@@ -45,6 +45,11 @@ class Layout:
     def seams(self) -> Path:
         """What lies on block faces."""
         return self.result_folder / SEAMS
+
+    @property
+    def provenance(self) -> Path:
+        """What the result was made from, and with what."""
+        return self.result_folder / PROVENANCE
 
     @property
     def folder(self) -> Path:

@@ -15,13 +15,11 @@ def run_here(workflow: Workflow, stages: Collection[str] | None = None) -> dict[
         For each step, how many pieces were done and how many were unchanged.
     """
     summaries: dict[str, Summary] = {}
-    for name, sample, time, batch in workflow.jobs():
+    for name, sample, time, batch in list(workflow.jobs()):  # planned before any of them runs
         if stages is not None and name.split(".")[0] not in stages:
             continue
         plan = workflow.plans[sample]
-        summary = run_unit(
-            workflow.step(name, sample, time), batch, plan.batches, workflow.config.execution.threads, plan.machine
-        )
+        summary = run_unit(workflow.step(name, sample, time), batch, workflow.config.execution.threads, plan.machine)
         before = summaries.get(name, Summary(0, 0))
         summaries[name] = Summary(before.done + summary.done, before.skipped + summary.skipped)
     return summaries

@@ -23,8 +23,9 @@ from bigseg.resume.digest import digest_json
 from bigseg.resume.ledger import Ledger, Record, step_ledgers, youngest
 from bigseg.resume.locks import pieces_locked
 from bigseg.resume.marker import Marker, upstream_digests
+from bigseg.resume.standing import withdraw
 from bigseg.stages.step import Step
-from bigseg.stages.upstream import need_time, upstream_markers
+from bigseg.stages.upstream import need_time, standing_markers
 
 Digests = Mapping[tuple[str, int | None], Mapping[int, str]]
 
@@ -41,13 +42,12 @@ class StoppedError(Exception):
     """The job was asked to stop (SIGTERM) and did so after the blocks in hand; what is done is recorded."""
 
 
-def run_unit(step: Step, blocks: str | None, batches: int, threads: int, machine: Machine | None = None) -> Summary:
+def run_unit(step: Step, blocks: str | None, threads: int, machine: Machine | None = None) -> Summary:
     """Run one job: a batch of the step's pieces, or its only piece.
 
     Args:
         step: the step, bound to sample, time point and parameters.
         blocks: name of the batch, ``FIRST-LAST``; None for a step of a single piece.
-        batches: upper limit of jobs per step and time point, which names the markers of upstream jobs.
         threads: pieces that are worked on at the same time.
         machine: what a network runs on; the defaults if left out.
 
@@ -63,27 +63,39 @@ def run_unit(step: Step, blocks: str | None, batches: int, threads: int, machine
     with _on_sigterm(stop.set), pieces_locked(lock, pieces, stop.is_set) as held:
         if not held:
             raise StoppedError(f"{step.name}: stopped before the first block; run again to go on")
-        return _run_pieces(step, blocks, pieces, batches, threads, stop)
+        return _run_pieces(step, blocks, pieces, threads, stop)
 
 
-def _run_pieces(
-    step: Step, blocks: str | None, pieces: range, batches: int, threads: int, stop: threading.Event
-) -> Summary:
+def _run_pieces(step: Step, blocks: str | None, pieces: range, threads: int, stop: threading.Event) -> Summary:
     """Work through pieces that no other process works on, until all are done or ``stop`` is set."""
     unit = step.unit(blocks)
     time_point = step.time if step.per_time else None
-    digests = upstream_digests(upstream_markers(step, pieces, batches, keys_only=True))
+    digests = upstream_digests(standing_markers(step, pieces, keys_only=True))
     ledger_path = step.layout.ledger(step.stage, time_point, unit)
     # Ledgers of other batches count too: a change of the number of batches must not run anything again.
     known = youngest(step_ledgers(ledger_path.parent, step.step, pieces))
     ledger = Ledger(ledger_path)
     records: dict[int, tuple[Record, bool]] = {}
+    marker_path = step.layout.marker(step.stage, time_point, unit)
+    lock = threading.Lock()
+    begun = False
+
+    def begin(piece: int) -> None:
+        """Take back whatever says that the store holds another output of the piece."""
+        nonlocal begun
+        with lock:
+            if not begun:
+                withdraw(marker_path, step.step, pieces, step.number_of_pieces)
+                begun = True
+        # After a kill an old record must not be taken for what the store holds. Where there is none, the line only
+        # tells which blocks were in hand, and need not outlive a loss of power.
+        ledger.append(Record.begun(piece), durable=piece in known)
 
     def work(piece: int) -> None:
         if stop.is_set():
             return
         try:
-            records[piece] = _run_piece(step, piece, digests, known.get(piece), ledger)
+            records[piece] = _run_piece(step, piece, digests, known.get(piece), begin, ledger)
         except BaseException:
             stop.set()
             raise
@@ -109,21 +121,21 @@ def _run_pieces(
     if len(results) < len(pieces):
         raise StoppedError(f"{step.name}: stopped after {len(results)} of {len(pieces)} blocks; run again to go on")
     marker = Marker(step.name, time_point, step.version, digest_json(step.dependence), results)
-    marker.write(step.layout.marker(step.stage, time_point, unit))
+    marker.write(marker_path)
     done = sum(fresh for _, fresh in records.values())
     return Summary(done=done, skipped=len(pieces) - done)
 
 
-def _run_piece(step: Step, piece: int, digests: Digests, record: Record | None, ledger: Ledger) -> tuple[Record, bool]:
+def _run_piece(
+    step: Step, piece: int, digests: Digests, record: Record | None, begin: Callable[[int], None], ledger: Ledger
+) -> tuple[Record, bool]:
     """Process a piece unless its record tells that this was done; the record of its output, and whether it is new."""
     started = time.perf_counter()
     try:
         key = piece_key(step, piece, digests)
         if record is not None and record.key == key and step.intact(piece, record):
             return record, False
-        if record is not None:
-            # What the store holds is about to change: after a kill the old record must not be taken for its content.
-            ledger.append(Record.begun(piece))
+        begin(piece)
         outcome = step.process(piece)
         record = Record(piece, key, outcome.digest, round(time.perf_counter() - started, 4), outcome.note)
         ledger.append(record)

@@ -17,6 +17,7 @@ from pipeline_checks import Settings, changed, labels, layout, run, scores, sett
 
 import bigseg
 from bigseg.cli import main
+from bigseg.runner import StoppedError
 from bigseg.volumes.tiff_export import export_labels
 
 COMMANDS = ["init", "status", "evaluate", "seams", "sweep", "export", "train", "run"]
@@ -196,7 +197,7 @@ def test_status_as_text(cli, finished):
     assert lines[1].split() == ["ingest", "t0000", "3/3", "t0001", "3/3"]
     assert lines[-3].split() == ["evaluate", "t0000", "2/2", "t0001", "2/2", "all", "1/1"]
     assert lines[-2].split() == ["seams", "t0000", "2/2", "t0001", "2/2", "all", "1/1"]
-    assert lines[-1].split() == ["report", "all", "0/1"]
+    assert lines[-1].split() == ["report", "all", "0/2"]
 
 
 # Evaluate
@@ -315,3 +316,18 @@ def test_export_of_many_objects_takes_a_larger_type(tmp_path):
     voxels = tifffile.imread(tmp_path / "x.tif")
     assert voxels.dtype == np.uint32
     assert np.array_equal(voxels.reshape(-1), np.arange(70_000))
+
+
+def test_a_job_that_was_asked_to_stop_says_so_in_its_log(cli, monkeypatch, tmp_path):
+    """With the exit status of SIGTERM, and as no failure."""
+
+    def stopped(*_: object) -> None:
+        raise StoppedError("ingest.statistics: stopped after 2 of 6 blocks; run again to go on")
+
+    monkeypatch.setattr("bigseg.runner.run_unit", stopped)
+    log = tmp_path / "job.log"
+    status, _, _ = cli(
+        "run", "ingest.statistics", "--sample", "a", "--parameters", "{}", "--time", "t0000", "--log", log
+    )
+    assert status == 143
+    assert log.read_text() == "ingest.statistics: stopped after 2 of 6 blocks; run again to go on\n"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bigseg.errors import UserError
-from bigseg.geometry.batches import batch_name, batches_of, make_batches, parse_batch
+from bigseg.geometry.batches import batch_name, batches_of, make_batches, parse_batch, tile
 from bigseg.geometry.box import Box
 from bigseg.geometry.grid import Grid, shard_shape, supervoxel_id_range
 from bigseg.geometry.levels import pyramid_levels
@@ -157,3 +157,17 @@ def test_batches_of_finds_the_batches_that_hold_a_piece(pieces, batches, data):
 def test_a_batch_that_is_no_range_of_blocks_is_refused(name):
     with pytest.raises(UserError, match="--blocks"):
         parse_batch(name, 10)
+
+
+@given(st.integers(1, 6), st.sets(st.tuples(st.integers(0, 6), st.integers(1, 6)), max_size=12))
+def test_tile_finds_batches_that_tile_the_pieces_if_there_are_any(pieces, drawn):
+    batches = [range(start, start + length) for start, length in drawn]
+
+    def tilings(at: int) -> bool:
+        return at == pieces or any(b.start == at and b.stop <= pieces and tilings(b.stop) for b in batches)
+
+    found = tile(batches, pieces)
+    assert (found is not None) == tilings(0)
+    if found is not None:
+        assert set(found) <= set(batches)
+        assert [piece for batch in found for piece in batch] == list(range(pieces))

@@ -244,4 +244,5 @@ def test_snakemake_runs_from_the_folder(cells, tmp_path, command):
         "evaluate",
         "evaluate_scores",
         "report",
+        "report_provenance",
     }

@@ -142,17 +142,19 @@ def check_blocks_do_not_matter(sample: dict[str, Any], folder: Path, shapes: lis
     assert spread[1] <= 0.01, found
 
 
-def test_batches_and_threads_do_not_matter(first_run, tmp_path):
+@pytest.mark.parametrize(("batches", "threads"), [(7, 1), (3, 2), (1, 2)], ids=["7-1", "3-2", "again"])
+def test_batches_and_threads_do_not_matter(first_run, tmp_path, batches, threads):
     config = settings(
         tmp_path,
         first_run["samples"]["a"],
         blocks=BLOCKS,
         pyramid={"smallest": 32},
-        execution={"batches": 3, "threads": 1},
+        execution={"batches": batches, "threads": threads},
     )
     run(config)
-    expected = {key: digest for key, digest in digests(first_run).items() if key[0] != "report.page"}
+    expected = {key: digest for key, digest in digests(first_run).items() if not key[0].startswith("report.")}
     assert digests(config) == expected
+    assert np.array_equal(labels(config), labels(first_run))
 
 
 def test_other_batches_run_nothing_again(finished):
@@ -215,7 +217,7 @@ def test_exactly_what_depends_on_a_change_runs_again(finished, change, expected)
 
 
 def test_report_settings_run_only_the_report(finished):
-    assert set(done(changed(finished, report={"planes": 2}), None)) == {"report.page"}
+    assert set(done(changed(finished, report={"planes": 2}), None)) == {"report.page", "report.provenance"}
 
 
 def test_another_block_shape_runs_everything_again(finished):

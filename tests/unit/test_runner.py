@@ -124,7 +124,7 @@ def run(step, batches=1, threads=1):
     """Every batch of a step; what was done and what was skipped."""
     step.processed.clear()
     for batch in make_batches(step.number_of_pieces, batches):
-        run_unit(step, batch_name(batch), batches, threads)
+        run_unit(step, batch_name(batch), threads)
     return sorted(step.processed)
 
 
@@ -137,10 +137,10 @@ def files_below(folder: Path):
 
 def test_a_second_run_does_nothing_and_leaves_the_same_marker(layout):
     step = Source({"value": 1}, layout)
-    assert run_unit(step, ALL, 1, 1) == Summary(done=BLOCKS, skipped=0)
+    assert run_unit(step, ALL, 1) == Summary(done=BLOCKS, skipped=0)
     path = layout.marker("tiny", 0, f"source-{ALL}")
     before = path.read_bytes()
-    assert run_unit(step, ALL, 1, 1) == Summary(done=0, skipped=BLOCKS)
+    assert run_unit(step, ALL, 1) == Summary(done=0, skipped=BLOCKS)
     assert path.read_bytes() == before
     assert sorted(Marker.read(path).digests) == list(range(BLOCKS))
 
@@ -190,14 +190,14 @@ def test_a_piece_runs_if_what_its_halo_touches_changed(layout):
 def test_a_step_over_all_times_reads_all_markers_and_has_one(layout):
     run(Source({"value": 1}, layout), 4)
     step = Whole({}, layout, 0)
-    assert run_unit(step, None, 4, 2) == Summary(1, 0)
-    assert run_unit(step, None, 4, 2) == Summary(0, 1)
+    assert run_unit(step, None, 2) == Summary(1, 0)
+    assert run_unit(step, None, 2) == Summary(0, 1)
     assert Marker.read(layout.marker("tiny", None, "whole")).time is None
 
 
 def test_a_missing_marker_is_a_user_error(layout):
-    with pytest.raises(UserError, match="source-000000-000005"):
-        run_unit(Neighbours({}, layout), ALL, 1, 1)
+    with pytest.raises(UserError, match="no marker tells of tiny"):
+        run_unit(Neighbours({}, layout), ALL, 1)
 
 
 def test_a_marker_that_lacks_a_piece_is_a_user_error(layout):
@@ -206,7 +206,7 @@ def test_a_marker_that_lacks_a_piece_is_a_user_error(layout):
     marker = Marker.read(path)
     Marker(marker.step, 0, 1, marker.fingerprint, {p: d for p, d in marker.digests.items() if p != 4}).write(path)
     with pytest.raises(UserError, match="block 4"):
-        run_unit(Neighbours({}, layout), ALL, 1, 1)
+        run_unit(Neighbours({}, layout), ALL, 1)
 
 
 # --- independence ---------------------------------------------------------------------------------------------------
@@ -230,6 +230,30 @@ def test_results_depend_on_neither_batches_nor_threads(tmp_path_factory, batches
     assert found[:2] == found[2:]
 
 
+def markers_of(step):
+    folder = step.layout.marker("tiny", 0, step.step).parent
+    return sorted(path.name for path in folder.glob(f"{step.step}-*.json"))
+
+
+def test_markers_of_other_batches_go_before_the_store_changes_and_only_then(layout):
+    """Otherwise the way back to the first batches and parameters would find their markers, and do nothing."""
+    two, three = ([f"source-{batch_name(batch)}.json" for batch in make_batches(BLOCKS, batches)] for batches in (2, 3))
+    step = Source({"value": 1}, layout)
+    run(step, 2)
+    assert run(step, 3) == []
+    assert markers_of(step) == sorted({*two, *three}), "all are true"
+    changed = Source({"value": 2}, layout)
+    changed.failing = {0: UserError("stop", "here")}
+    with pytest.raises(UserError):
+        run_unit(changed, batch_name(range(2)), 1)
+    assert markers_of(step) == sorted({two[1], *three[1:]}), "those that tell of block 0 or 1 are gone at once"
+    changed.failing = {}
+    assert run(changed, 3) == list(range(BLOCKS))
+    assert markers_of(step) == three
+    assert run(step, 2) == list(range(BLOCKS))
+    assert markers_of(step) == two
+
+
 @pytest.mark.parametrize("threads", [2, 5])
 def test_marker_bytes_do_not_depend_on_threads(tmp_path, threads):
     found = []
@@ -239,6 +263,16 @@ def test_marker_bytes_do_not_depend_on_threads(tmp_path, threads):
         found.append(files_below(layout.folder / "status"))
     assert found[0] == found[1]
     assert len(found[0]) == 2
+
+
+def test_a_ledger_tells_what_was_begun(layout):
+    step = Source({"value": 1}, layout)
+    step.failing = {3: UserError("the file is odd", "mend it")}
+    with pytest.raises(UserError):
+        run(step)
+    records = read_ledger(layout.ledger("tiny", 0, f"source-{ALL}"))
+    assert [record.piece for record in records if not record.finished] == [0, 1, 2, 3]
+    assert [record.piece for record in records if record.finished] == [0, 1, 2]
 
 
 def test_pieces_run_at_the_same_time(layout):
@@ -272,7 +306,7 @@ def test_a_failure_names_the_block_and_keeps_what_was_done(layout, error, told, 
         run(step, threads=threads)
     assert "tiny.source, time point 0, block 4 [0:1, 0:1, 4:5]" in caught.value.problem
     assert caught.value.remedy
-    recorded = {record.piece for record in read_ledger(layout.ledger("tiny", 0, f"source-{ALL}"))}
+    recorded = {record.piece for record in read_ledger(layout.ledger("tiny", 0, f"source-{ALL}")) if record.finished}
     assert recorded == set(step.processed) - {4}
     assert recorded >= {0, 1, 2, 3} if threads == 1 else recorded
     assert not layout.marker("tiny", 0, f"source-{ALL}").exists()
@@ -338,7 +372,7 @@ SLOW = """
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
     folder = Path({folder!r})
-    print(run_unit(Slow({{"value": 1}}, Layout(folder / "results", folder / "work", "sample")), ALL, 1, 1))
+    print(run_unit(Slow({{"value": 1}}, Layout(folder / "results", folder / "work", "sample")), ALL, 1))
 """
 
 

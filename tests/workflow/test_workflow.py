@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,60 +35,13 @@ def files(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in found}
 
 
-def test_a_killed_run_goes_on_where_it_was(cells, tmp_path, snakemake, environment, monkeypatch):
-    """Every process dies at once in the middle of the supervoxels, as when a machine loses its power."""
-    config = configuration("0")
-    config["execution"]["batches"] = 1
-    config["blocks"]["block_shape"] = [8, 16, 16]
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    for folder in (killed, whole):
-        prepare(folder, cells, config, 1)
-    arguments = ["snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "2"]
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(arguments, cwd=killed, env=environment, stderr=log, start_new_session=True)
-        ledger = killed / "work" / "cells" / "ledger" / "supervoxels" / "t0000" / "blocks-000000-000047.jsonl"
-        wait_for(lambda: process.poll() is not None or records(ledger) >= 3)
-        os.killpg(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()
-    kept = records(ledger)
-    assert 3 <= kept < 48, "the run was killed too late to test anything"
-    assert not any(name.startswith("supervoxels") for name in markers(killed))
-
-    assert snakemake(killed, "--unlock").status == 0
-    done = snakemake(killed, "--until", "segment")
-    assert done.status == 0, done.text
-    assert set(done.jobs) == {"supervoxels", "graph", "partition", "segment_contacts", "segment_objects", "segment"}
-    log = (killed / "work" / "cells" / "logs" / "supervoxels" / "t0000" / "blocks-000000-000047.log").read_text()
-    (line,) = (line for line in log.splitlines() if line.startswith("supervoxels.blocks: ") and "unchanged" in line)
-    unchanged = int(line.split()[-2])
-    assert 0 < unchanged <= kept
-    monkeypatch.chdir(whole)
-    run_here(Workflow(config, "config.yaml"), STAGES)
-    assert markers(killed) == markers(whole)
-
-
-def records(ledger: Path) -> int:
-    """Number of finished blocks in a ledger."""
-    try:
-        return sum('"digest":""' not in line for line in ledger.read_text().splitlines() if line.endswith("}"))
-    except FileNotFoundError:
-        return 0
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.005)
-
-
 def test_a_dry_run_for_slurm_needs_no_slurm(cells, tmp_path, snakemake):
     """The profile is found by its path from anywhere; in a checkout and after `bigseg init` by its name."""
     prepare(tmp_path, cells, configuration(), 2)
     planned = snakemake(tmp_path, "-n", "--profile", str(REPOSITORY / "slurm"))
     assert planned.status == 0, planned.text
     assert planned.jobs["ingest"] == 4
-    assert sum(planned.jobs.values()) == 47
+    assert sum(planned.jobs.values()) == 48
     assert not (tmp_path / "results").exists()
 
 
@@ -128,7 +77,15 @@ def test_the_interpreter_of_the_tests_runs_the_jobs(environment):
 
 def test_a_run_is_complete_and_the_same_as_one_in_this_process(finished, tmp_path, cells, monkeypatch):
     results = finished / "results"
-    names = {"report.html", "overview.png", "sizes.png", "objects.parquet", "scores.json", "seams.json"}
+    names = {
+        "report.html",
+        "overview.png",
+        "sizes.png",
+        "objects.parquet",
+        "scores.json",
+        "seams.json",
+        "provenance.json",
+    }
     assert {path.name for path in (results / "cells").iterdir()} == names
     assert (results / "cells.ome.zarr" / "labels" / "segmentation" / "zarr.json").is_file()
     scores = json.loads((results / "cells" / "scores.json").read_text())
@@ -154,7 +111,8 @@ def test_afterwards_nothing_is_to_be_done_and_nothing_is_touched(finished, snake
     assert files(finished) == before
 
 
-MERGING = {"pyramid_metadata": 1, "measure_table": 1, "evaluate_scores": 1, "seams_summary": 1, "report": 1}
+REPORT = {"report": 1, "report_provenance": 1}
+MERGING = {"pyramid_metadata": 1, "measure_table": 1, "evaluate_scores": 1, "seams_summary": 1, **REPORT}
 AFTER_PARTITION = {
     "segment_contacts": 4,
     "segment_objects": 2,
@@ -182,9 +140,9 @@ AFTER_PARTITION = {
                 **AFTER_PARTITION,
             },
         ),
-        ({"evaluate": {"ignore_zero": False}}, {"evaluate_scores": 1, "report": 1}),
-        ({"seams": {"minimum_cut": 5}}, {"seams_summary": 1, "report": 1}),
-        ({"report": {"planes": 2}}, {"report": 1}),
+        ({"evaluate": {"ignore_zero": False}}, {"evaluate_scores": 1, **REPORT}),
+        ({"seams": {"minimum_cut": 5}}, {"seams_summary": 1, **REPORT}),
+        ({"report": {"planes": 2}}, REPORT),
         ({"execution": {"threads": 2}}, {}),
     ],
     ids=["beta", "threshold", "ignore_zero", "minimum_cut", "planes", "threads"],
@@ -226,7 +184,7 @@ def test_only_one_time_point_changed(finished, cells, snakemake):
         "evaluate_scores": 1,
         "seams": 2,
         "seams_summary": 1,
-        "report": 1,
+        **REPORT,
     }
 
 

@@ -7,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 from bigseg.config.load import load_training
 from bigseg.errors import UserError
+from bigseg.planning.slurm import check_accounting
 from bigseg.planning.workflow import Workflow
 
 # A configuration given on the command line stands alone: it must not be mixed with the samples of the default one.
@@ -27,7 +28,7 @@ def read_jobs():
         )
     origin = ", ".join(map(str, workflow.configfiles)) or "config"
     try:
-        return Workflow(config, origin)
+        return Workflow(config, origin, within_job=not workflow.is_main_process)
     except UserError as error:
         raise WorkflowError(f"bigseg: {error}") from None
 
@@ -42,6 +43,7 @@ if workflow.is_main_process:  # every job reads these rules again
 
 onstart:
     try:
+        check_accounting(getattr(workflow.executor_settings, "status_command", None))
         JOBS.claim()
     except UserError as error:
         raise WorkflowError(f"bigseg: {error}") from None
@@ -90,10 +92,10 @@ def parameters(step):
     return lambda wildcards: JOBS.parameters(named(step, wildcards), wildcards.sample)
 
 
-def where(wildcards):
-    """Params function: the folders, and the jobs per step, which name the markers."""
-    batches = JOBS.plans[wildcards.sample].batches
-    return ["--results", JOBS.config.results, "--work", JOBS.config.work, "--batches", str(batches)]
+def places(step):
+    """Params function: where to look for what is known by its content. Snakemake passes by a change of these, because
+    the function takes ``input``."""
+    return lambda wildcards, input: JOBS.places(named(step, wildcards), wildcards.sample)
 
 
 def memory(step):
@@ -110,10 +112,15 @@ def runtime(step):
     )
 
 
+# Only what a result depends on is among the params, because Snakemake starts a job again when one of them changes.
+# Where files lie and how the work is run is filled in from these variables.
+FOLDERS = ["--results", JOBS.config.results, "--work", JOBS.config.work]
+MACHINE = JOBS.machine()
+# `exec`: a scheduler's SIGTERM would end a shell in between at once, and with it the job, before the block in hand is done.
 RUN = (
-    "bigseg run {params.step:q} --sample {wildcards.sample:q} --parameters {params.parameters:q}"
-    " {params.where:q}"
-    " --threads {threads} --log {log:q}"
+    "exec bigseg run {params.step:q} --sample {wildcards.sample:q} --parameters {params.parameters:q}"
+    " {FOLDERS:q} --threads {threads} --log {log:q}"
 )
+PLACES = " --places {params.places:q}"
 RUN_TIME = RUN + " --time {wildcards.time}"
 RUN_BATCH = RUN_TIME + " --blocks {wildcards.blocks}"

@@ -17,7 +17,6 @@ rule evaluate:
     params:
         step="evaluate.blocks",
         parameters=parameters("evaluate.blocks"),
-        where=where,
     shell:
         RUN_BATCH
 
@@ -41,6 +40,5 @@ rule evaluate_scores:
     params:
         step="evaluate.scores",
         parameters=parameters("evaluate.scores"),
-        where=where,
     shell:
         RUN

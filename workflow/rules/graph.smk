@@ -16,7 +16,6 @@ rule graph:
     params:
         step="graph.blocks",
         parameters=parameters("graph.blocks"),
-        where=where,
     shell:
         RUN_BATCH
 
@@ -42,6 +41,5 @@ rule graph_evidence:
     params:
         step="graph.evidence",
         parameters=parameters("graph.evidence"),
-        where=where,
     shell:
         RUN_BATCH

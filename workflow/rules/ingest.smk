@@ -16,7 +16,6 @@ rule ingest:
     params:
         step="ingest.blocks",
         parameters=parameters("ingest.blocks"),
-        where=where,
     shell:
         RUN_BATCH
 
@@ -39,6 +38,5 @@ rule ingest_statistics:
     params:
         step="ingest.statistics",
         parameters=parameters("ingest.statistics"),
-        where=where,
     shell:
         RUN_TIME

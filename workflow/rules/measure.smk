@@ -16,7 +16,6 @@ rule measure:
     params:
         step="measure.blocks",
         parameters=parameters("measure.blocks"),
-        where=where,
     shell:
         RUN_BATCH
 
@@ -40,6 +39,5 @@ rule measure_table:
     params:
         step="measure.table",
         parameters=parameters("measure.table"),
-        where=where,
     shell:
         RUN

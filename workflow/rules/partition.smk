@@ -16,7 +16,6 @@ rule partition_lifted:
     params:
         step="partition.lifted",
         parameters=parameters("partition.lifted"),
-        where=where,
     shell:
         RUN_BATCH
 
@@ -39,7 +38,6 @@ rule partition_level:
     params:
         step=lambda wildcards: named("partition.level{level}", wildcards),
         parameters=parameters("partition.level{level}"),
-        where=where,
     shell:
         RUN_BATCH
 
@@ -62,7 +60,6 @@ rule partition:
     params:
         step="partition.root",
         parameters=parameters("partition.root"),
-        where=where,
     shell:
         RUN_TIME
 
@@ -85,9 +82,9 @@ rule partition_energy:
     params:
         step="partition.energy",
         parameters=parameters("partition.energy"),
-        where=where,
+        places=places("partition.energy"),
     shell:
-        RUN_BATCH
+        RUN_BATCH + PLACES
 
 
 rule partition_quality:
@@ -108,6 +105,5 @@ rule partition_quality:
     params:
         step="partition.quality",
         parameters=parameters("partition.quality"),
-        where=where,
     shell:
         RUN_TIME

@@ -17,7 +17,6 @@ rule predict:
     params:
         step="predict.blocks",
         parameters=parameters("predict.blocks"),
-        where=where,
-        machine=JOBS.machine(),
+        places=places("predict.blocks"),
     shell:
-        RUN_BATCH + " {params.machine:q}"
+        RUN_BATCH + PLACES + " {MACHINE:q}"

@@ -16,7 +16,6 @@ rule pyramid:
     params:
         step=lambda wildcards: named("pyramid.{kind}{level}", wildcards),
         parameters=parameters("pyramid.{kind}{level}"),
-        where=where,
     shell:
         RUN_BATCH
 
@@ -39,6 +38,5 @@ rule pyramid_metadata:
     params:
         step="pyramid.metadata",
         parameters=parameters("pyramid.metadata"),
-        where=where,
     shell:
         RUN

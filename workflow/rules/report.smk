@@ -36,6 +36,29 @@ rule report:
     params:
         step="report.page",
         parameters=parameters("report.page"),
-        where=where,
     shell:
         RUN
+
+
+rule report_provenance:
+    input:
+        markers=upstream("report.provenance"),
+    output:
+        marker=f"{WORK}/{{sample}}/status/report/all/provenance.json",
+        provenance=f"{JOBS.config.results}/{{sample}}/provenance.json",
+    log:
+        f"{WORK}/{{sample}}/logs/report/all/provenance.log",
+    benchmark:
+        f"{WORK}/{{sample}}/benchmarks/report/all/provenance.tsv"
+    conda:
+        "../../envs/bigseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("report.provenance"),
+        runtime=runtime("report.provenance"),
+    params:
+        step="report.provenance",
+        parameters=parameters("report.provenance"),
+        places=places("report.provenance"),
+    shell:
+        RUN + PLACES

@@ -17,7 +17,6 @@ rule seams:
     params:
         step="seams.blocks",
         parameters=parameters("seams.blocks"),
-        where=where,
     shell:
         RUN_BATCH
 
@@ -41,6 +40,5 @@ rule seams_summary:
     params:
         step="seams.summary",
         parameters=parameters("seams.summary"),
-        where=where,
     shell:
         RUN

@@ -16,9 +16,9 @@ rule segment_contacts:
     params:
         step="segment.contacts",
         parameters=parameters("segment.contacts"),
-        where=where,
+        places=places("segment.contacts"),
     shell:
-        RUN_BATCH
+        RUN_BATCH + PLACES
 
 
 rule segment_objects:
@@ -39,7 +39,6 @@ rule segment_objects:
     params:
         step="segment.objects",
         parameters=parameters("segment.objects"),
-        where=where,
     shell:
         RUN_TIME
 
@@ -62,6 +61,6 @@ rule segment:
     params:
         step="segment.blocks",
         parameters=parameters("segment.blocks"),
-        where=where,
+        places=places("segment.blocks"),
     shell:
-        RUN_BATCH
+        RUN_BATCH + PLACES

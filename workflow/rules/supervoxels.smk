@@ -17,6 +17,5 @@ rule supervoxels:
     params:
         step="supervoxels.blocks",
         parameters=parameters("supervoxels.blocks"),
-        where=where,
     shell:
         RUN_BATCH

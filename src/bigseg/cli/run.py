@@ -19,9 +19,9 @@ def run(
     step: Annotated[str, typer.Argument(help="Stage and step, e.g. supervoxels.blocks.")],
     sample: Annotated[str, typer.Option(help="Name of the sample.")],
     parameters: Annotated[str, typer.Option(help="What the step's result depends on, as JSON.")],
+    places: Annotated[str, typer.Option(help="What else the step is told, as JSON: where to look for things.")] = "{}",
     time: Annotated[str, typer.Option(help="Time point, e.g. t0003; `all` for a step over all of them.")] = "all",
     blocks: Annotated[str | None, typer.Option(help="Batch of blocks, FIRST-LAST.")] = None,
-    batches: Annotated[int, typer.Option(min=1, help="Upper limit of jobs per step, as in the configuration.")] = 200,
     results: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results"),
     work: Annotated[Path, typer.Option(help="Folder of the intermediates.")] = Path("work"),
     threads: Annotated[int, typer.Option(min=1, help="Blocks at the same time.")] = 1,
@@ -36,13 +36,13 @@ def run(
     from bigseg.runner import StoppedError, run_unit
     from bigseg.stages import find_step
 
-    settings = json.loads(parameters)
+    settings = {**json.loads(parameters), **json.loads(places)}
     machine = Machine(threads, device, network_memory_gb, compile_network)
     settings.pop("version", None)  # the code's own version counts; the rule passes it so that a change is noticed
     with _logging_to(log):
         bound = find_step(step)(settings, Layout(results, work, sample), 0 if time == "all" else int(time[1:]))
         try:
-            summary = run_unit(bound, blocks, batches, threads, machine)
+            summary = run_unit(bound, blocks, threads, machine)
         except StoppedError as stopped:
             sys.stderr.write(f"{stopped}\n")
             raise typer.Exit(143) from stopped
@@ -61,6 +61,8 @@ def _logging_to(path: Path | None) -> Iterator[None]:
             yield
         except UserError as error:
             file.write(f"bigseg: {error}\n")
+            raise
+        except typer.Exit:
             raise
         except Exception:
             file.write(traceback.format_exc())

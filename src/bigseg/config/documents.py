@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from bigseg.config.dependence import CONDITIONS, DEPENDENCE
 from bigseg.config.models import Config
 from bigseg.config.samples import Affinities, Input, Sample
 from bigseg.config.training import Training, TrainingVolume
@@ -89,15 +90,18 @@ def reference() -> str:
         "# Configuration",
         "Generated from the models in `src/bigseg/config`; do not edit (`make config` writes it again).",
         "Write a configuration that fits your data with `bigseg init FOLDER --input FILE`. A configuration names only "
-        "what differs from the defaults. Unknown keys are refused. Whatever you change, only what depends on it runs "
-        "again; what is under `execution` changes no result; another "
-        "number of batches starts jobs again, and these skip their blocks.",
+        "what differs from the defaults. Unknown keys are refused.",
+        "Whatever you change, only what depends on it runs again: the tables name the stages that a key reaches; what "
+        "follows them runs again as far as their results change, and the report, which shows all settings, is written "
+        "again. What is under `execution` changes no result and starts nothing: a step that is done keeps the batches "
+        "that it was done in. To have all steps cut anew, delete `work/<sample>/status`: all jobs start, and skip "
+        "their blocks.",
         "Editors that know JSON schemas complete and check the file with this first line: "
         "`# yaml-language-server: $schema=config.schema.json`.",
         "## Top level",
         _table(Config, skip_models=True),
         "## `samples.<name>`",
-        _table(Sample),
+        _table(Sample, "samples.<name>."),
         "## `input`, `truth`, `mask`, `nuclei`, `semantic` and `affinities` of a sample",
         _table(Input),
         "## More keys of `affinities`",
@@ -126,7 +130,7 @@ def _section(name: str, model: type[BaseModel], changed: dict[str, Any]) -> list
 def _reference_section(name: str, field: FieldInfo, model: type[BaseModel]) -> list[str]:
     """Heading, meaning and keys of a section, and of the sections inside it."""
     parts = [f"## `{name}`", _description(field)]
-    parts.append(_table(model, skip_models=True) if model.model_fields else "No keys yet.")
+    parts.append(_table(model, f"{name}.", skip_models=True) if model.model_fields else "No keys yet.")
     for key, inner in model.model_fields.items():
         if (nested := _model(inner)) is not None:
             parts += _reference_section(f"{name}.{key}", inner, nested)
@@ -138,17 +142,31 @@ def _own_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
     return {name: field for name, field in model.model_fields.items() if name not in Input.model_fields}
 
 
-def _table(model: type[BaseModel], *, skip_models: bool = False) -> str:
+def _table(model: type[BaseModel], prefix: str | None = None, *, skip_models: bool = False) -> str:
     fields = model.model_fields.items()
-    return _table_of({name: field for name, field in fields if not (skip_models and _model(field) is not None)})
+    return _table_of({name: field for name, field in fields if not (skip_models and _model(field) is not None)}, prefix)
 
 
-def _table_of(fields: dict[str, FieldInfo]) -> str:
+def _table_of(fields: dict[str, FieldInfo], prefix: str | None = None) -> str:
+    """A row per key; with ``prefix``, which makes it a key of the whole configuration, also what it reaches."""
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    if prefix is not None:
+        rows = ["| key | type | default | meaning | reaches |", "|---|---|---|---|---|"]
     for name, field in fields.items():
         default = "required" if field.is_required() else f"`{_value(field.default)}`"
-        rows.append(f"| `{name}` | {_type(field.annotation)} | {default} | {_description(field)} |")
+        row = f"| `{name}` | {_type(field.annotation)} | {default} | {_description(field)} |"
+        rows.append(row if prefix is None else f"{row} {_reached(prefix + name)} |")
     return "\n".join(rows)
+
+
+def _reached(key: str) -> str:
+    """The stages that a key reaches, and where it does; of a volume that must be given those of its path."""
+    uses = DEPENDENCE[key] if key in DEPENDENCE else DEPENDENCE[f"{key}.path"]
+    by_condition: dict[str, list[str]] = {}
+    for use in uses:
+        by_condition.setdefault(use.where, []).append(f"`{use.stage}`")
+    told = [", ".join(stages) + (f" ({CONDITIONS[where]})" if where else "") for where, stages in by_condition.items()]
+    return "; ".join(told) or "nothing"
 
 
 def _type(annotation: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -35,6 +35,10 @@ class Input(Settings):
         default=None,
         description="What a folder or glob pattern of files counts. Default: `z` for files of one plane, else `t`.",
     )
+
+    def place(self) -> dict[str, Any]:
+        """What tells which voxels are read, as JSON: all but their size."""
+        return self.model_dump(exclude={"voxel_size_um"})
 
     @field_validator("axes")
     @classmethod

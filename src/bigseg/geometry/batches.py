@@ -45,3 +45,21 @@ def batches_of(pieces: Iterable[int], batches: Sequence[range]) -> list[int]:
     for piece in pieces:
         found.add(bisect.bisect_right(starts, piece) - 1)
     return sorted(found)
+
+
+def tile(batches: Iterable[range], number_of_pieces: int) -> list[range] | None:
+    """Those of some batches that tile ``0 … number_of_pieces - 1``, the longest where there is a choice; or None."""
+    by_start: dict[int, list[range]] = {}
+    for batch in batches:
+        by_start.setdefault(batch.start, []).append(batch)
+    follows: dict[int, range] = {}
+    """The batch to take at a piece from which the rest can be tiled."""
+    for start in sorted(by_start, reverse=True):
+        fits = [batch for batch in by_start[start] if batch.stop == number_of_pieces or batch.stop in follows]
+        if fits:
+            follows[start] = max(fits, key=len)
+    tiles, at = [], 0
+    while at in follows:
+        tiles.append(follows[at])
+        at = follows[at].stop
+    return tiles if tiles and at == number_of_pieces else None

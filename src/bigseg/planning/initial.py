@@ -56,16 +56,7 @@ def write_initial_config(
     Raises:
         UserError: the input cannot be read, or the folder has a configuration already or cannot be written.
     """
-    target = folder / "config.yaml"
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is a file", "name a folder, which is made if needed")
-    if target.exists() and not force:
-        raise UserError(f"{target}: exists already", "choose another folder, or give --force")
-    if not (_CHECKOUT / "workflow" / "Snakefile").is_file():
-        raise UserError(
-            f"{_CHECKOUT} holds no workflow/Snakefile: bigseg was not installed from a checkout",
-            "clone the repository and install it with `pip install --editable .`",
-        )
+    target = refuse_existing(folder, force=force)
     spec = _input(input_path, key, axes)
     with open_source(spec) as source:
         header = source.header
@@ -85,7 +76,7 @@ def write_initial_config(
     text = default_yaml({sample_name: sample}, blocks={"block_shape": list(block)})
     with replacing(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    _write_snakefile(folder)
+    write_snakefile(folder)
     blocks = Grid(header.volume_shape, block).number_of_blocks
     lines += [
         f"  {blocks} blocks of {list(block)} voxels",
@@ -95,7 +86,26 @@ def write_initial_config(
     return lines
 
 
-def _write_snakefile(folder: Path) -> None:
+def refuse_existing(folder: Path, *, force: bool) -> Path:
+    """Where the configuration of a folder is to be written.
+
+    Raises:
+        UserError: there is one already, or nothing could run from there.
+    """
+    target = folder / "config.yaml"
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file", "name a folder, which is made if needed")
+    if target.exists() and not force:
+        raise UserError(f"{target}: exists already", "choose another folder, or give --force")
+    if not (_CHECKOUT / "workflow" / "Snakefile").is_file():
+        raise UserError(
+            f"{_CHECKOUT} holds no workflow/Snakefile: bigseg was not installed from a checkout",
+            "clone the repository and install it with `pip install --editable .`",
+        )
+    return target
+
+
+def write_snakefile(folder: Path) -> None:
     """Let ``snakemake`` find the workflow from the folder, with the profiles of the checkout."""
     snakefile = folder / "Snakefile"
     if snakefile.exists():

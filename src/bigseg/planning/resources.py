@@ -13,8 +13,9 @@ from bigseg.stages.partition.settings import MULTICUTS
 from bigseg.stages.predict_network import read_tiling
 from bigseg.stages.step import Step
 
-_BASE_MB = 250
-"""The interpreter with its libraries takes about 140 MB."""
+_BASE_MB = 600
+"""The interpreter with its libraries takes about 140 MB. A job on a cluster holds two processes of Snakemake as well,
+of 165 MB each: the one that was submitted, and the one that it starts by `srun`."""
 
 _BYTES_PER_VOXEL = {
     "ingest": 24,
@@ -35,7 +36,13 @@ pyramid is made from up to eight blocks of the level before; lifted edges are fo
 _READER_MB = 350
 """Decoded pieces of a user's file (TIFF, HDF5) that are kept in memory."""
 
-_WHOLE_MB = {"ingest.statistics": 100, "partition.quality": 500, "pyramid.metadata": 50, "report.page": 400}
+_WHOLE_MB = {
+    "ingest.statistics": 100,
+    "partition.quality": 500,
+    "pyramid.metadata": 50,
+    "report.page": 400,
+    "report.provenance": 50,
+}
 """Steps of a single piece whose memory does not depend on the volume."""
 
 _VOXELS_PER_SUPERVOXEL = 500

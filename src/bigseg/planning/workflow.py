@@ -12,7 +12,8 @@ from typing import Any
 from bigseg.config import Config, validate_config
 from bigseg.config.samples import Input
 from bigseg.errors import UserError
-from bigseg.geometry.batches import batch_name, make_batches, parse_batch
+from bigseg.geometry.batches import batch_name, parse_batch
+from bigseg.planning.batching import Batching
 from bigseg.planning.evidence import unused_maps
 from bigseg.planning.resources import memory_mb, runtime_minutes
 from bigseg.planning.sample import SamplePlan, plan_sample
@@ -21,15 +22,21 @@ from bigseg.resume.locks import run_locked
 from bigseg.resume.marker import Marker
 from bigseg.stages import find_step, steps_of
 from bigseg.stages.step import Step
-from bigseg.stages.upstream import upstream_markers
+from bigseg.stages.upstream import standing_markers, upstream_markers
 from bigseg.volumes.signature import time_files
 
 
 class Workflow:
     """All jobs of a configuration."""
 
-    def __init__(self, settings: Mapping[str, Any], origin: str) -> None:
+    def __init__(self, settings: Mapping[str, Any], origin: str, *, within_job: bool = False) -> None:
         """Validate the settings that were read from ``origin`` and look at every sample's files.
+
+        Args:
+            settings: the configuration.
+            origin: what messages call it.
+            within_job: a job of a run reads the rules again (on a cluster): what it needs is there by now, in the
+                batches that the run was planned with.
 
         Raises:
             UserError: whatever of the configuration or the files makes the run impossible.
@@ -38,6 +45,8 @@ class Workflow:
         self.plans: dict[str, SamplePlan] = {name: plan_sample(self.config, name) for name in self.config.samples}
         self._steps = {name: steps_of(self.config, plan) for name, plan in self.plans.items()}
         self._claims = ExitStack()
+        self._within_job = within_job
+        self._batching = {name: self._make_batching(name) for name in self.plans}
         self.step = cache(self._make_step)
         self.files = cache(self._find_files)
 
@@ -88,15 +97,14 @@ class Workflow:
         for sample in self.plans:
             for name in self.steps(sample):
                 for time in self.plans[sample].times if find_step(name).per_time else (None,):
-                    for batch in self.batch_names(name, sample):
+                    for batch in self.batch_names(name, sample, time):
                         yield name, sample, time, batch
 
-    def batch_names(self, name: str, sample: str) -> list[str | None]:
-        """Names of the batches of a step; one None for a step of a single piece."""
-        step = self.step(name, sample, None)
-        if not step.in_batches:
+    def batch_names(self, name: str, sample: str, time: int | None) -> list[str | None]:
+        """Names of the batches of a step at a time point; one None for a step of a single piece."""
+        if not find_step(name).in_batches:
             return [None]
-        return [batch_name(batch) for batch in make_batches(step.number_of_pieces, self.plans[sample].batches)]
+        return [batch_name(batch) for batch in self._batching[sample].of(name, time)]
 
     def marker(self, name: str, sample: str, time: int | None, batch: str | None) -> str:
         """Path of a job's marker."""
@@ -105,24 +113,27 @@ class Workflow:
 
     def is_done(self, name: str, sample: str, time: int | None, batch: str | None) -> bool:
         """Whether a job's marker is there and was written with this version and these parameters."""
-        try:
-            marker = Marker.read(Path(self.marker(name, sample, time, batch)))
-        except UserError:
-            return False
-        step = self.step(name, sample, time)
-        return marker.version == step.version and marker.fingerprint == digest_json(step.dependence)
+        return _has_marker(self.step(name, sample, time), time, batch)
 
     def inputs(self, name: str, sample: str, time: int | None, batch: str | None) -> list[str]:
         """Markers of the jobs that a job needs, in the order of steps and batches."""
         step = self.step(name, sample, time)
         pieces = range(step.number_of_pieces) if batch is None else parse_batch(batch, step.number_of_pieces)
-        return [str(path) for path in upstream_markers(step, pieces, self.plans[sample].batches)]
+        if self._within_job:
+            return [str(path) for path in standing_markers(step, pieces)]
+        return [str(path) for path in upstream_markers(step, pieces, self._batching[sample].of)]
 
     def parameters(self, name: str, sample: str) -> str:
         """What the result of a step depends on, with its version, as JSON."""
-        kind = find_step(name)
-        resolved = kind.resolve(self.config, self.plans[sample])
-        return json.dumps({"version": kind.version, **resolved}, sort_keys=True)
+        step = self.step(name, sample, None)
+        return json.dumps({"version": step.version, **step.dependence}, sort_keys=True)
+
+    def places(self, name: str, sample: str) -> str:
+        """What else a step is told, as JSON: where to look for things that are known by their content."""
+        step = self.step(name, sample, None)
+        return json.dumps(
+            {key: step.parameters[key] for key in step.looked_up_by if key in step.parameters}, sort_keys=True
+        )
 
     def memory_mb(self, name: str, sample: str, threads: int, attempt: int) -> int:
         """Memory in MB that a job of a step asks for."""
@@ -145,6 +156,10 @@ class Workflow:
         """GPUs that a job with a network asks for."""
         return int(self.config.predict.method == "network" and self.config.execution.device == "cuda")
 
+    def _make_batching(self, sample: str) -> Batching:
+        """The batches of a sample's steps."""
+        return Batching(self.plans[sample].batches, lambda name, time: self.step(name, sample, time), _has_marker)
+
     def _make_step(self, name: str, sample: str, time: int | None) -> Step:
         """A step, bound to a sample and a time point."""
         kind, plan = find_step(name), self.plans[sample]
@@ -154,3 +169,12 @@ class Workflow:
         """The user's files of a role (see :data:`bigseg.planning.headers.ROLES`) that hold a time point."""
         spec: Input | None = getattr(self.plans[sample].sample, role)
         return [] if spec is None else [str(path) for path in time_files(spec, time)]
+
+
+def _has_marker(step: Step, time: int | None, batch: str | None) -> bool:
+    """Whether a job's marker is there and was written with this version and these parameters."""
+    try:
+        marker = Marker.read(step.layout.marker(step.stage, time, step.unit(batch)))
+    except UserError:
+        return False
+    return marker.version == step.version and marker.fingerprint == digest_json(step.dependence)

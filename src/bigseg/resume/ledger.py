@@ -1,8 +1,8 @@
-"""Ledgers: append-only records of finished pieces, so that a killed job goes on where it was.
+"""Ledgers: append-only records of pieces, so that a killed job goes on where it was.
 
-One file per job. A record is appended only after the output of its piece is durable. Records carry the time, because
-a piece may have been done by jobs with other batches before: of several records of a piece the youngest counts, since
-it tells what the store holds now.
+One file per job. A record is appended when a piece is begun, and again only after its output is durable. Records carry
+the time, because a piece may have been done by jobs with other batches before: of several records of a piece the
+youngest counts, since it tells what the store holds now.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bigseg.errors import UserError
 
 @dataclass(frozen=True)
 class Record:
-    """One finished piece.
+    """A piece that was finished, or begun (:meth:`begun`).
 
     Attributes:
         piece: number of the piece.
@@ -43,6 +43,11 @@ class Record:
     def begun(cls, piece: int) -> Record:
         """A record that takes back the earlier ones: the output of the piece is being written."""
         return cls(piece, key="", digest="")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the output of the piece was durable when this was written."""
+        return bool(self.key)
 
 
 def read_ledger(path: Path) -> list[Record]:
@@ -87,7 +92,7 @@ def youngest(paths: list[Path]) -> dict[int, Record]:
         for record in read_ledger(path):
             if record.piece not in found or record.at >= found[record.piece].at:
                 found[record.piece] = record
-    return {piece: record for piece, record in found.items() if record.key}
+    return {piece: record for piece, record in found.items() if record.finished}
 
 
 class Ledger:
@@ -112,8 +117,12 @@ class Ledger:
             # A line torn by a kill must not swallow the first record of this run.
             self._file.write(b"\n")
 
-    def append(self, record: Record) -> None:
-        """Add a record and make it durable.
+    def append(self, record: Record, *, durable: bool = True) -> None:
+        """Add a record.
+
+        Args:
+            record: what to add.
+            durable: wait until it is on disk; otherwise it outlives the process, but not the machine.
 
         Raises:
             UserError: the disk is full.
@@ -123,7 +132,8 @@ class Ledger:
             with self._lock:
                 self._file.write(line)
                 self._file.flush()
-                os.fsync(self._file.fileno())
+                if durable:
+                    os.fsync(self._file.fileno())
         except OSError as error:
             raise UserError(
                 f"{self._path}: cannot be written ({error.strerror})", "free space on that disk, then run again"

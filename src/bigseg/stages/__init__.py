@@ -18,7 +18,7 @@ from bigseg.stages.partition.quality import PartitionEnergy, PartitionQuality
 from bigseg.stages.partition.settings import MULTICUTS, number_of_levels
 from bigseg.stages.predict import PredictBlocks
 from bigseg.stages.pyramid import PyramidMetadata, pyramid_step_named
-from bigseg.stages.report import ReportPage
+from bigseg.stages.report import ReportPage, ReportProvenance
 from bigseg.stages.seams import SeamsBlocks, SeamsSummary
 from bigseg.stages.segment import SegmentBlocks, SegmentContacts, SegmentObjects
 from bigseg.stages.step import Step
@@ -52,6 +52,7 @@ STEPS: dict[str, type[Step]] = {
         SeamsBlocks,
         SeamsSummary,
         ReportPage,
+        ReportProvenance,
     )
 }
 """Every step by name, in the order of the workflow, but for the levels of partition and pyramid."""

@@ -50,7 +50,7 @@ class _Pairs(Step):
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
         """Where the truth is."""
         truth = plan.sample.truth
-        return {**grid_parameters(plan), "truth": truth.model_dump() if truth else None}
+        return {**grid_parameters(plan), "truth": truth.place() if truth else None}
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the table is still there."""

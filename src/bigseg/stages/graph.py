@@ -118,9 +118,9 @@ class GraphEvidence(Step):
         sample = plan.sample
         return {
             **grid_parameters(plan),
-            "nuclei": sample.nuclei.model_dump() if sample.nuclei else None,
-            "semantic": sample.semantic.model_dump() if sample.semantic else None,
-            "affinities": sample.affinities.model_dump() if sample.affinities else None,
+            "nuclei": sample.nuclei.place() if sample.nuclei else None,
+            "semantic": sample.semantic.place() if sample.semantic else None,
+            "affinities": sample.affinities.place() if sample.affinities else None,
         }
 
     def needs(self, piece: int) -> list[Need]:

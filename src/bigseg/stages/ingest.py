@@ -51,7 +51,7 @@ class IngestBlocks(Step):
         """Where the image is, how it is stored, whether it is copied."""
         return {
             **storage_parameters(plan),
-            "input": plan.sample.input.model_dump(),
+            "input": plan.sample.input.place(),
             "channels": plan.header.number_of_channels,
             "dtype": plan.header.dtype,
             "owner": owner(plan.sample),

@@ -38,6 +38,7 @@ class PredictBlocks(Step):
 
     stage, step, version = "predict", "blocks", 1
     passing = True
+    looked_up_by = ("model",)  # its digest counts
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:

@@ -56,7 +56,8 @@ def network_parameters(config: Config, plan: SamplePlan) -> Parameters:
     )
     return {
         "method": "network",
-        "model": {"path": settings.model, "settings": settings.model_settings, "digest": model.digest},
+        "model": {"path": settings.model, "settings": settings.model_settings},
+        "model_digest": model.digest,
         "channels": channels_of(settings),
         "image_dtype": plan.header.dtype,
         "roles": list(roles),
@@ -188,7 +189,7 @@ class NetworkRun:
 
         told = self._parameters["model"]
         model = load_model(ModelSpec(path=told["path"], settings=told["settings"]))
-        if model.description.digest != told["digest"]:
+        if model.description.digest != self._parameters["model_digest"]:
             raise UserError(
                 f"predict.model: {told['path']} has changed since the run was planned", "start snakemake again"
             )

@@ -1,11 +1,12 @@
-"""Stage ``report``: one HTML page per sample, with pictures beside it."""
+"""Stage ``report``: one HTML page per sample, with pictures beside it, and where the result comes from."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from bigseg.errors import UserError
-from bigseg.layout import MADE_AGAIN
+from bigseg.layout import MADE_AGAIN, PROVENANCE
 from bigseg.resume.digest import digest_file, digest_json
 from bigseg.stages.partition.settings import MULTICUTS
 from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, grid_parameters, image_parameters
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from bigseg.config import Config
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
+
+
+_NO_RESULT = {"samples", "results", "work", "execution"}
+"""Sections of the configuration on which no result depends, and those of all samples."""
 
 
 class ReportPage(WholeStep):
@@ -27,7 +32,7 @@ class ReportPage(WholeStep):
         """What is shown: the volume and the settings of all stages."""
         from bigseg.stages import find_step, steps_of  # the list of steps includes this one
 
-        settings = config.model_dump(exclude={"samples", "results", "work", "execution"})
+        settings = config.model_dump(exclude=_NO_RESULT)
         before = [find_step(name) for name in steps_of(config, plan) if not name.startswith("report.")]
         steps = [kind(kind.resolve(config, plan), plan.layout, 0) for kind in before]
         return {
@@ -74,3 +79,59 @@ class ReportPage(WholeStep):
             if not same:
                 raise UserError(f"{path}: is not what was written", MADE_AGAIN)
         return digest_json(self.parameters)
+
+
+class ReportProvenance(WholeStep):
+    """Write ``provenance.json``."""
+
+    stage, step, version, per_time = "report", "provenance", 1, False
+    files = (PROVENANCE,)
+    looked_up_by = ("run",)
+
+    @classmethod
+    def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
+        """The whole configuration of the sample; how it is run is told as well, but changes nothing."""
+        from bigseg.stages import steps_of  # the list of steps includes this one
+
+        return {
+            "blocks": plan.grid.number_of_blocks,
+            "times": list(plan.times),
+            "steps": [name for name in steps_of(config, plan) if not name.startswith("report.")],
+            "sample": plan.sample.model_dump(),
+            "settings": config.model_dump(exclude=_NO_RESULT),
+            "model": None if plan.model is None else plan.model.digest,
+            "run": config.model_dump(include=_NO_RESULT - {"samples"}),
+        }
+
+    def needs(self, piece: int) -> list[Need]:
+        """All results, and the image."""
+        steps, times, blocks = self.parameters["steps"], self.parameters["times"], self.parameters["blocks"]
+        found = [
+            Need(step, range(blocks), blocks, time=t) for t in times for step in ("ingest.blocks", "segment.blocks")
+        ]
+        found += [Need("partition.quality", [0], time=t) for t in times if "partition.quality" in steps]
+        last = ("pyramid.metadata", "measure.table", "evaluate.scores", "seams.summary")
+        return [*found, *(Need(step, [0]) for step in last if step in steps)]
+
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether the file still tells what was written."""
+        try:
+            return self.rehash(piece, record) == record.digest
+        except UserError:
+            return False
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """What the file tells."""
+        from bigseg.reporting.provenance import digest_provenance
+
+        path = self.layout.provenance
+        try:
+            return digest_provenance(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path}: is missing or damaged ({error})", MADE_AGAIN) from error
+
+    def process(self, piece: int) -> Outcome:
+        """Gather and write."""
+        from bigseg.reporting.provenance import write_provenance
+
+        return Outcome(write_provenance(self.layout, self.parameters))

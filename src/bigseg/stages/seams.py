@@ -48,7 +48,7 @@ class SeamsBlocks(Step):
         truth = plan.sample.truth
         return {
             **grid_parameters(plan),
-            "truth": truth.model_dump() if truth else None,
+            "truth": truth.place() if truth else None,
             "distance": config.seams.distance if truth else 1,
         }
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bigseg.volumes.store import VolumeArray
 
 Parameters = dict[str, Any]
-"""What a step's result depends on, as JSON: the params of its rule, the payload of its job, a part of its keys."""
+"""What a step is told, as JSON: all that its result depends on, and where to find it."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Step(ABC):
     @classmethod
     @abstractmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
-        """The parameters for one sample: exactly what the result depends on, nothing else."""
+        """The parameters for one sample: exactly what the result depends on, and what ``looked_up_by`` names."""
 
     @classmethod
     def unit(cls, batch: str | None) -> str:
@@ -114,7 +114,7 @@ class Step(ABC):
 
     @property
     def dependence(self) -> Parameters:
-        """The parameters on which the result depends: a part of the keys and of the marker."""
+        """The parameters on which the result depends: a part of the keys and of the marker, the params of a rule."""
         return {name: value for name, value in self.parameters.items() if name not in self.looked_up_by}
 
     @cached_property
@@ -266,5 +266,5 @@ def storage_parameters(plan: SamplePlan) -> Parameters:
 def image_parameters(config: Config, plan: SamplePlan) -> Parameters:
     """The part of the parameters that steps which read the image have: where it lies."""
     if config.ingest.reference and plan.referenced:
-        return {"copy": False, "input": plan.sample.input.model_dump()}
+        return {"copy": False, "input": plan.sample.input.place()}
     return {"copy": True}

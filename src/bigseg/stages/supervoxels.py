@@ -46,7 +46,7 @@ class SupervoxelsBlocks(Step):
             **settings,
             "sampling": [round(s, 6) for s in sampling],
             "halo": [0 if n == 1 else h for h, n in zip(halo, plan.grid.shape, strict=True)],
-            "mask": plan.sample.mask.model_dump() if plan.sample.mask else None,
+            "mask": plan.sample.mask.place() if plan.sample.mask else None,
         }
 
     def needs(self, piece: int) -> list[Need]:

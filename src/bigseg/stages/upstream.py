@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bigseg.geometry.batches import batch_name, batches_of, make_batches
+from bigseg.geometry.batches import batch_name, batches_of
+from bigseg.resume.standing import standing_for
 from bigseg.stages import find_step
 from bigseg.stages.step import Need, Step
+
+Cut = Callable[[str, int | None], list[range]]
+"""The batches of a step (``stage.step``) at a time point."""
 
 
 def need_time(step: Step, need: Need) -> int | None:
@@ -17,24 +21,54 @@ def need_time(step: Step, need: Need) -> int | None:
     return step.time if need.time is None else need.time
 
 
-def upstream_markers(step: Step, pieces: Iterable[int], batches: int, *, keys_only: bool = False) -> list[Path]:
+def upstream_steps(step: Step, pieces: Iterable[int]) -> list[tuple[str, int | None]]:
+    """The steps that ``pieces`` of a step need, each with its time point."""
+    return list(_wanted(step, pieces, keys_only=False))
+
+
+def upstream_markers(step: Step, pieces: Iterable[int], cut: Cut) -> list[Path]:
     """Markers of the jobs that ``pieces`` of a step need, in the order of steps and batches.
 
     Args:
         step: the step.
         pieces: numbers of its pieces.
-        batches: upper limit of jobs per step and time point.
+        cut: into which batches each step is cut.
+    """
+    found = []
+    for (needed, time), numbers in _wanted(step, pieces, keys_only=False).items():
+        kind = find_step(needed)
+        names: list[str | None] = [None]
+        if kind.in_batches:
+            batches = cut(needed, time)
+            names = [batch_name(batches[i]) for i in batches_of(numbers, batches)]
+        found += [step.layout.marker(kind.stage, time, kind.unit(name)) for name in names]
+    return found
+
+
+def standing_markers(step: Step, pieces: Iterable[int], *, keys_only: bool = False) -> list[Path]:
+    """Markers that are there of the jobs that ``pieces`` of a step need, whatever batches these had.
+
+    Args:
+        step: the step.
+        pieces: numbers of its pieces.
         keys_only: leave out what is no part of the keys.
     """
-    wanted: dict[tuple[str, int, int | None], set[int]] = {}
+    found = []
+    for (needed, time), numbers in _wanted(step, pieces, keys_only=keys_only).items():
+        kind = find_step(needed)
+        marker = step.layout.marker(kind.stage, time, kind.unit(None))
+        if kind.in_batches:
+            found += standing_for(marker.parent, kind.step, numbers)
+        elif marker.exists():
+            found.append(marker)
+    return found
+
+
+def _wanted(step: Step, pieces: Iterable[int], *, keys_only: bool) -> dict[tuple[str, int | None], set[int]]:
+    """The pieces that are needed, by step and time point."""
+    wanted: dict[tuple[str, int | None], set[int]] = {}
     for piece in pieces:
         for need in step.needs(piece):
             if need.in_key or not keys_only:
-                wanted.setdefault((need.step, need.total, need_time(step, need)), set()).update(need.pieces)
-    found = []
-    for (needed, total, time), numbers in wanted.items():
-        kind = find_step(needed)
-        cut = make_batches(total, batches)
-        names = [batch_name(cut[i]) for i in batches_of(numbers, cut)] if kind.in_batches else [None]
-        found += [step.layout.marker(kind.stage, time, kind.unit(name)) for name in names]
-    return found
+                wanted.setdefault((need.step, need_time(step, need)), set()).update(need.pieces)
+    return wanted

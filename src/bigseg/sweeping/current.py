@@ -12,7 +12,7 @@ from bigseg.resume.ledger import step_ledgers, youngest
 from bigseg.resume.marker import upstream_digests
 from bigseg.runner import piece_key
 from bigseg.stages import find_step
-from bigseg.stages.upstream import upstream_markers
+from bigseg.stages.upstream import standing_markers
 
 
 def check_graph(workflow: Workflow, origin: str, sample: str, time: int, configured: str) -> None:
@@ -31,7 +31,7 @@ def check_graph(workflow: Workflow, origin: str, sample: str, time: int, configu
     names = graph_steps(workflow, sample)
     for name in names:
         when = time if find_step(name).per_time else None
-        for batch in workflow.batch_names(name, sample):
+        for batch in workflow.batch_names(name, sample, when):
             there = Path(workflow.marker(name, sample, when, batch)).exists()
             if there and _is_current(workflow, name, sample, when, batch):
                 continue
@@ -62,14 +62,14 @@ def _is_current(workflow: Workflow, name: str, sample: str, time: int | None, ba
     """Whether running a job would do nothing."""
     if not workflow.is_done(name, sample, time, batch):
         return False
-    step, batches = workflow.step(name, sample, time), workflow.plans[sample].batches
+    step = workflow.step(name, sample, time)
     marker = Path(workflow.marker(name, sample, time, batch))
     files = [file for role in ROLES if role != "truth" for file in workflow.files(sample, role, time or 0)]
     inputs = [*workflow.inputs(name, sample, time, batch), *files]
     if step.opens and all(Path(file).stat().st_mtime_ns <= marker.stat().st_mtime_ns for file in inputs):
         return True  # as Snakemake sees it; the keys would tell the same, but a mask would be read for them
     pieces = range(step.number_of_pieces) if batch is None else parse_batch(batch, step.number_of_pieces)
-    digests = upstream_digests(upstream_markers(step, pieces, batches, keys_only=True))
+    digests = upstream_digests(standing_markers(step, pieces, keys_only=True))
     folder = step.layout.ledger(step.stage, time, step.unit(batch)).parent
     records = youngest(step_ledgers(folder, step.step, pieces))
     try:

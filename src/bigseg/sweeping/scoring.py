@@ -38,7 +38,7 @@ _BYTES_PER_EDGE_SOLVED = 800
 
 def count_overlaps(workflow: Workflow, sample: str, time: int, threads: int) -> None:
     """Count, in blocks, how many voxels supervoxels and truth share; blocks that were counted before are skipped."""
-    run_unit(workflow.step("evaluate.overlaps", sample, time), None, workflow.plans[sample].batches, threads)
+    run_unit(workflow.step("evaluate.overlaps", sample, time), None, threads)
 
 
 class TimePoint:

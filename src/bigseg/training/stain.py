@@ -139,7 +139,7 @@ def _walls(labels: np.ndarray, stain: Stain, step: Floats, rng: np.random.Genera
         field = smooth_noise(labels.shape, stain.gap_size / step, rng)
         cut = np.quantile(field, stain.gaps)
         wall *= np.clip((field - cut) / 0.25, 0.1, 1)
-    return wall
+    return np.asarray(wall)
 
 
 def _extra(stain: Stain, step: Floats) -> list[int]:

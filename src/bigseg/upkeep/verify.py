@@ -14,7 +14,7 @@ from bigseg.resume.digest import digest_json
 from bigseg.resume.ledger import Record
 from bigseg.resume.marker import Marker, upstream_digests
 from bigseg.runner import piece_key
-from bigseg.stages.upstream import upstream_markers
+from bigseg.stages.upstream import standing_markers
 from bigseg.upkeep.jobs import Job, Selection
 
 
@@ -80,7 +80,7 @@ def verify(workflow: Workflow, selection: Selection, threads: int) -> Verificati
         if stated is None:
             found.not_done += 1
             stated = {}
-            vouched = _trusted(workflow, job)
+            vouched = _trusted(job)
         else:
             vouched = {piece: job.records[piece] for piece in job.pieces if piece in job.records}
         unknown = [piece for piece in stated if piece not in job.records]
@@ -131,15 +131,13 @@ def _stated(job: Job, findings: list[Finding]) -> dict[int, str] | None:
     return dict(marker.digests)
 
 
-def _trusted(workflow: Workflow, job: Job) -> dict[int, Record]:
+def _trusted(job: Job) -> dict[int, Record]:
     """The records of a job without a marker by which a run would skip pieces."""
     records, step = job.records, job.step
     if not records:
         return {}
     try:
-        digests = upstream_digests(
-            upstream_markers(step, job.pieces, workflow.plans[job.sample].batches, keys_only=True)
-        )
+        digests = upstream_digests(standing_markers(step, job.pieces, keys_only=True))
         return {piece: record for piece, record in records.items() if record.key == piece_key(step, piece, digests)}
     except UserError:  # what it needs is not there either, so that no run could take anything for done
         return {}

@@ -1,0 +1,144 @@
+"""Which stages run again when a key of the configuration changes.
+
+Named are the stages that a key reaches directly; what follows them in the workflow runs again as far as their results
+change. A test changes every key of the models in turn and compares what the planner then does with what is declared
+here; the reference page takes it from here as well.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+CONDITIONS = {
+    "": "",
+    "intensity": "`intensity`",
+    "network": "`network`",
+    "percentiles": "`intensity`, and `network` where its input is normalised by them",
+    "channel": "`intensity`, and `network` where `channels` is `auto`",
+    "affinity outputs": "`network` with affinities",
+    "referenced": "where the image is an OME-Zarr that is not copied",
+    "gasp": "`gasp`",
+    "multicuts": "`multicut`, `lifted_multicut`",
+    "lifted_multicut": "`lifted_multicut`",
+    "maps": "where nuclei, a semantic map or affinities are used",
+    "affinities": "`lifted_multicut`, `mutex_watershed`",
+    "truth": "where there is a truth",
+    "anisotropic": "where voxels are no cubes",
+}
+"""Where a key reaches a stage: the method in use, or something about the sample; in the words of the reference page."""
+
+
+class Use(NamedTuple):
+    """A stage that a key reaches, and the condition (of :data:`CONDITIONS`) under which it does."""
+
+    stage: str
+    where: str = ""
+
+
+_IMAGE = (Use("ingest"), *(Use(stage, "referenced") for stage in ("predict", "pyramid", "measure")))
+_OWNER = (Use("ingest"), Use("predict", "referenced"), Use("pyramid"), Use("measure", "referenced"))
+_TRUTH = (Use("evaluate"), Use("seams"))
+_STORED = tuple(Use(stage) for stage in ("ingest", "predict", "supervoxels", "segment", "pyramid"))
+_BLOCKS = (*_STORED, *(Use(stage) for stage in ("graph", "partition", "measure", "seams")), Use("evaluate", "truth"))
+_LABEL_MAP = (Use("graph", "lifted_multicut"),)
+_LIFTED = (Use("partition", "lifted_multicut"),)
+_NETWORK = (Use("predict", "network"),)
+_INTENSITY = (Use("predict", "intensity"),)
+
+
+def _volume(role: str, uses: tuple[Use, ...]) -> dict[str, tuple[Use, ...]]:
+    """The keys of a volume of a sample that tell which voxels are read."""
+    return {f"samples.<name>.{role}.{key}": uses for key in ("path", "key", "axes", "files_along")}
+
+
+DEPENDENCE: dict[str, tuple[Use, ...]] = {
+    "samples.<name>.input.path": _OWNER,
+    "samples.<name>.input.key": _OWNER,
+    "samples.<name>.input.axes": _IMAGE,
+    "samples.<name>.input.files_along": _IMAGE,
+    "samples.<name>.input.voxel_size_um": (
+        Use("predict", "intensity"),
+        Use("supervoxels"),
+        Use("pyramid"),
+        Use("measure"),
+    ),
+    "samples.<name>.truth": _TRUTH,
+    **_volume("truth", _TRUTH),
+    "samples.<name>.truth.voxel_size_um": (),
+    "samples.<name>.mask": (Use("supervoxels"),),
+    **_volume("mask", (Use("supervoxels"),)),
+    "samples.<name>.mask.voxel_size_um": (),
+    "samples.<name>.nuclei": (*_LABEL_MAP, *_LIFTED),
+    **_volume("nuclei", _LABEL_MAP),
+    "samples.<name>.nuclei.voxel_size_um": (),
+    "samples.<name>.semantic": (*_LABEL_MAP, *_LIFTED),
+    **_volume("semantic", _LABEL_MAP),
+    "samples.<name>.semantic.voxel_size_um": (),
+    "samples.<name>.affinities": (Use("graph", "affinities"), Use("partition", "affinities")),
+    **_volume("affinities", (Use("graph", "affinities"),)),
+    "samples.<name>.affinities.voxel_size_um": (),
+    "samples.<name>.affinities.offsets": (Use("graph", "affinities"), *_LIFTED),
+    "samples.<name>.affinities.invert": (Use("graph", "affinities"),),
+    "samples.<name>.times": (Use("pyramid"), Use("measure"), Use("evaluate", "truth"), Use("seams")),
+    "results": (),
+    "work": (),
+    "blocks.block_shape": _BLOCKS,
+    "blocks.chunk_shape": _STORED,
+    "ingest.reference": (
+        Use("ingest", "referenced"),
+        Use("predict", "referenced"),
+        Use("pyramid", "referenced"),
+        Use("measure", "referenced"),
+    ),
+    "predict.method": (Use("predict"),),
+    "predict.channel": (Use("predict", "channel"), Use("measure")),
+    "predict.invert": _INTENSITY,
+    "predict.percentiles": (Use("predict", "percentiles"),),
+    "predict.sigma": _INTENSITY,
+    "predict.model": _NETWORK,
+    "predict.model_settings": _NETWORK,
+    "predict.channels": _NETWORK,
+    "predict.outputs": _NETWORK,
+    "predict.offsets": (Use("predict", "affinity outputs"),),
+    "predict.normalise": _NETWORK,
+    "predict.activation": _NETWORK,
+    "predict.augment": _NETWORK,
+    "predict.patch": _NETWORK,
+    "predict.overlap": _NETWORK,
+    "predict.mirror": _NETWORK,
+    "predict.precision": _NETWORK,
+    "predict.dtype": _NETWORK,
+    "predict.voxel_size_tolerance": (),
+    "supervoxels.dimension": (Use("supervoxels"),),
+    "supervoxels.threshold": (Use("supervoxels"),),
+    "supervoxels.sigma_seeds": (Use("supervoxels"),),
+    "supervoxels.sigma_weights": (Use("supervoxels"),),
+    "supervoxels.alpha": (Use("supervoxels"),),
+    "supervoxels.minimum_size": (Use("supervoxels"),),
+    "supervoxels.anisotropic": (Use("supervoxels", "anisotropic"),),
+    "supervoxels.halo": (Use("supervoxels"),),
+    "partition.method": (Use("partition"), Use("graph", "maps")),
+    "partition.linkage": (Use("partition", "gasp"),),
+    "partition.beta": (Use("partition"),),
+    "partition.size_weight": (Use("partition", "multicuts"),),
+    "partition.levels": (Use("partition"),),
+    "partition.lifted.distance": _LIFTED,
+    "partition.lifted.minimum_overlap": _LIFTED,
+    "partition.lifted.nuclei_repulsion": _LIFTED,
+    "partition.lifted.nuclei_attraction": _LIFTED,
+    "partition.lifted.semantic_repulsion": _LIFTED,
+    "partition.lifted.affinities_weight": _LIFTED,
+    "segment.minimum_object_size": (Use("segment"),),
+    "pyramid.smallest": (Use("pyramid"),),
+    "evaluate.ignore_zero": (Use("evaluate", "truth"),),
+    "seams.distance": (Use("seams"),),
+    "seams.minimum_cut": (Use("seams"),),
+    "report.planes": (),
+    "execution.batches": (),
+    "execution.threads": (),
+    "execution.device": (),
+    "execution.network_memory_gb": (),
+    "execution.compile": (),
+}
+"""Every key, with the stages that it reaches. The report shows all settings, so that it is written again for every key
+but those of ``execution``, ``results`` and ``work``; on these nothing depends, but in other folders nothing is done."""
