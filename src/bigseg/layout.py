@@ -111,6 +111,11 @@ class Layout:
         """Global intensity statistics of one time point."""
         return self.folder / "ingest" / time_name(time) / "statistics.json"
 
+    @property
+    def cleaned(self) -> Path:
+        """Markers and ledgers of intermediates that `bigseg clean` removed, laid out like those that count."""
+        return self.folder / "cleaned"
+
     def pieces_lock(self, stage: str, time: int | None, step: str) -> Path:
         """The file of which each piece of a step locks a byte while a job works on it."""
         when = "all" if time is None else time_name(time)

@@ -98,7 +98,7 @@ def command(config: Settings, blocks: str) -> list[str]:
     parameters = workflow.parameters("predict.blocks", "a")
     call = "from bigseg.cli import main; main()"
     return [sys.executable, "-c", call, "run", "predict.blocks", "--parameters", parameters, *where,
-            "--time", "t0000", "--blocks", blocks, "--batches", "1"]  # fmt: skip
+            "--time", "t0000", "--blocks", blocks]  # fmt: skip
 
 
 def test_two_jobs_at_once_on_the_same_blocks(reference, tmp_path, environment):
@@ -117,7 +117,7 @@ def test_two_jobs_at_once_on_the_same_blocks(reference, tmp_path, environment):
     assert sum(int(match[2]) for match in made if match) == 6, texts
     ledgers = (tmp_path / "work" / "a" / "ledger" / "predict" / "t0000").glob("*.jsonl")
     records = [json.loads(line) for ledger in ledgers for line in ledger.read_text().splitlines() if line]
-    assert sorted(record["piece"] for record in records) == [0, 1, 2, 3]
+    assert sorted(record["piece"] for record in records if record["digest"]) == [0, 1, 2, 3]
     done(config)
     assert digests(config).items() >= digests(reference).items()
     assert not verified(config).findings

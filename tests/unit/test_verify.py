@@ -228,6 +228,18 @@ def test_a_deleted_shard_is_never_read_as_zeros(finished):
     assert "bigseg verify --fix" in error.value.remedy
 
 
+def test_damage_is_planned_whatever_the_number_of_batches_now(finished):
+    """A step that lacks a marker is cut as the configuration says now, not as it was when the blocks were made."""
+    flip(Path(STORED["predict.blocks", 1]))
+    mended(finished)
+    config = changed(finished, execution={"batches": 4})
+    lost = Workflow(config, "test").lost()
+    assert "work/a/status/predict/t0000/blocks-000001-000001.json" in lost
+    assert all("/predict/" in marker for marker in lost)
+    assert done(config) == {"predict.blocks": 1}
+    assert not verified(config).findings
+
+
 def test_damage_is_found_before_a_killed_job_goes_on(finished):
     """A job without marker skips what its ledger tells of, so that is checked too; what it would make anyway is not."""
     Path("work/a/status/supervoxels/t0000/blocks-000000-000001.json").unlink()

@@ -94,6 +94,13 @@ def test_after_cleaning_only_what_needs_it_is_made_again(finished, command, snak
     assert removed["bytes"] > sum(work.values()) / 10
     assert "Nothing to be done" in snakemake(finished, "-n").text
 
+    made = json.loads((finished / "results" / "cells" / "provenance.json").read_text())["steps"]
+    (finished / "config.yaml").write_text(json.dumps({**configuration(), "report": {"planes": 2}}))
+    done = snakemake(finished)
+    assert done.status == 0, done.text
+    assert set(done.jobs) == {"report", "report_provenance"}
+    assert json.loads((finished / "results" / "cells" / "provenance.json").read_text())["steps"] == made
+
     prepare(finished, cells, configuration(), 3)
     planned = snakemake(finished, "-n")
     assert planned.jobs["predict"] == planned.jobs["graph"] == planned.jobs["measure"] == 2, planned.text

@@ -18,6 +18,7 @@ from bigseg.planning.evidence import unused_maps
 from bigseg.planning.resources import memory_mb, runtime_minutes
 from bigseg.planning.sample import SamplePlan, plan_sample
 from bigseg.resume.digest import digest_json
+from bigseg.resume.ledger import step_ledgers
 from bigseg.resume.locks import run_locked
 from bigseg.resume.marker import Marker
 from bigseg.stages import find_step, steps_of
@@ -71,15 +72,19 @@ class Workflow:
         return found
 
     def lost(self) -> list[str]:
-        """Markers that are not there though the jobs were begun once: each was removed so that its job runs again.
+        """Markers that are not there though their blocks were begun once: what was removed so that it runs again.
 
         Snakemake by itself misses no file that only finished jobs needed.
         """
         found = []
         for name, sample, time, batch in self.jobs():
             marker = Path(self.marker(name, sample, time, batch))
+            if marker.exists():
+                continue
             step = self.step(name, sample, time)
-            if not marker.exists() and step.layout.ledger(step.stage, time, step.unit(batch)).exists():
+            pieces = range(step.number_of_pieces) if batch is None else parse_batch(batch, step.number_of_pieces)
+            # Ledgers of other batches as well: a step that lacks a marker is cut as the configuration says now.
+            if step_ledgers(step.layout.ledger(step.stage, time, step.unit(batch)).parent, step.step, pieces):
                 found.append(str(marker))
         return found
 

@@ -90,7 +90,8 @@ def _step(layout: Layout, name: str, times: set[str]) -> dict[str, Any]:
     digests: dict[str, str] = {}
     versions, fingerprints = set(), set()
     for folder in (layout.status(stage) / time for time in sorted(times)):
-        paths = [*standing(folder, step).values(), *folder.glob(f"{step}.json")]
+        put_away = layout.cleaned / folder.relative_to(layout.folder)
+        paths = _markers(folder, step) or _markers(put_away, step)
         found: dict[int, str] = {}
         for marker in map(Marker.read, paths):
             found.update(marker.digests)
@@ -101,6 +102,11 @@ def _step(layout: Layout, name: str, times: set[str]) -> dict[str, Any]:
     if not digests:
         raise UserError(f"no marker tells of {name}", "run the stages in order: use snakemake")
     return {"version": max(versions), "parameters": sorted(fingerprints), "digests": digests}
+
+
+def _markers(folder: Path, step: str) -> list[Path]:
+    """All markers of a step in a folder."""
+    return [*standing(folder, step).values(), *folder.glob(f"{step}.json")]
 
 
 def _inputs(sample: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

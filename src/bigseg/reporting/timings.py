@@ -105,7 +105,8 @@ class Timings:
             stage, _, step = name.partition(".")
             for time in (*self._times, None):
                 folder = self._layout.ledger(stage, time, step).parent
-                paths = step_ledgers(folder, step)
+                put_away = self._layout.cleaned / folder.relative_to(self._layout.folder)
+                paths = step_ledgers(folder, step) or step_ledgers(put_away, step)
                 records = {piece: record for piece, record in youngest(paths).items() if piece < count}
                 if records:
                     found[name, time] = records

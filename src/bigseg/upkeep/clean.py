@@ -26,15 +26,18 @@ class Cleaning:
         sample: its name.
         paths: files and folders, none inside another.
         size: bytes that they take.
+        told: markers and ledgers that speak of them, and where these are put away: reports and the provenance of
+            results tell how these were made.
     """
 
     sample: str
     paths: tuple[Path, ...]
     size: int
+    told: tuple[tuple[Path, Path], ...]
 
 
 def plan_cleaning(workflow: Workflow, sample: str) -> Cleaning:
-    """What may go: maps, supervoxels, and the tables of graph, partition and segment, with markers and ledgers.
+    """What may go: maps, supervoxels, and the tables of graph, partition and segment.
 
     What results consist of stays, and so does all that a report, a table of objects or scores are made of: a new time
     point computes only itself afterwards. A change of a parameter that needs something that is gone makes it again.
@@ -55,20 +58,28 @@ def plan_cleaning(workflow: Workflow, sample: str) -> Cleaning:
     found = [layout.boundary_map.parent, layout.supervoxels.parent]
     for stage in ("graph", "partition", "segment"):
         found += [path for path in sorted(layout.folder.glob(f"{stage}/*/*")) if path.name != _KEPT_OF_PARTITION]
-    for kind in ("status", "ledger"):
-        for stage, step in sorted({(job.step.stage, job.step.step) for job in intermediate}):
-            found += sorted((layout.folder / kind / stage).glob(f"*/{step}[-.]*"))
     present = tuple(path for path in found if path.exists())
-    return Cleaning(sample, present, sum(map(_size, present)))
+    told = []
+    for kind in ("status", "ledger"):  # markers go first, so that whatever happens none vouches for what is gone
+        for stage, step in sorted({(job.step.stage, job.step.step) for job in intermediate}):
+            for path in sorted((layout.folder / kind / stage).glob(f"*/{step}[-.]*")):
+                told.append((path, layout.cleaned / path.relative_to(layout.folder)))
+    return Cleaning(sample, present, sum(map(_size, present)), tuple(told))
 
 
 def clean(cleaning: Cleaning) -> None:
-    """Remove it; markers go first, so that whatever happens none vouches for what is gone.
+    """Put away what vouches for it, and remove it.
 
     Raises:
         UserError: something cannot be removed.
     """
-    for path in sorted(cleaning.paths, key=lambda path: (path.suffix != ".json", path.suffix != ".jsonl")):
+    for path, place in cleaning.told:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be moved ({error.strerror})", "make its folder writable") from error
+    for path in cleaning.paths:
         try:
             if path.is_dir():
                 shutil.rmtree(path)
