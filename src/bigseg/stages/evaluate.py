@@ -13,13 +13,14 @@ from bigseg.errors import UserError
 from bigseg.layout import SCORES
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
-from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, grid_parameters
+from bigseg.stages.step import BlockStep, Need, Outcome, Parameters, WholeStep, grid_parameters
 from bigseg.volumes.signature import files_signature, time_files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bigseg.config import Config
+    from bigseg.geometry.box import Box
     from bigseg.kernels.contingency import Contingency
     from bigseg.layout import Layout
     from bigseg.planning.sample import SamplePlan
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
-class _Pairs(Step):
+class _Pairs(BlockStep):
     """Count the pairs of labels in a block."""
 
     stage, version = "evaluate", VERSION
@@ -87,9 +88,9 @@ class EvaluateBlocks(_Pairs):
 
     step, table = "blocks", "pairs"
 
-    def needs(self, piece: int) -> list[Need]:
+    def needs_within(self, box: Box) -> list[Need]:
         """The labels of the block."""
-        return [Need("segment.blocks", [piece], self.grid.number_of_blocks)]
+        return [Need("segment.blocks", self.grid.touching(box), self.grid.number_of_blocks)]
 
     def evidence(self, piece: int) -> str:
         """The truth in the block."""
@@ -108,9 +109,9 @@ class EvaluateOverlaps(_Pairs):
 
     step, table = "overlaps", "overlaps"
 
-    def needs(self, piece: int) -> list[Need]:
+    def needs_within(self, box: Box) -> list[Need]:
         """The supervoxels of the block."""
-        return [Need("supervoxels.blocks", [piece], self.grid.number_of_blocks)]
+        return [Need("supervoxels.blocks", self.grid.touching(box), self.grid.number_of_blocks)]
 
     def evidence(self, piece: int) -> str:
         """The state of the files that hold the truth, so that later sweeps need not read it."""

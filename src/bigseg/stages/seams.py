@@ -13,7 +13,7 @@ from bigseg.geometry.box import Box
 from bigseg.layout import SEAMS
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
-from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, grid_parameters
+from bigseg.stages.step import BlockStep, Need, Outcome, Parameters, WholeStep, grid_parameters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
-class SeamsBlocks(Step):
+class SeamsBlocks(BlockStep):
     """Count surface, contacts of objects and, with a truth, pairs of labels in a block."""
 
     stage, step, version = "seams", "blocks", VERSION
@@ -43,9 +43,9 @@ class SeamsBlocks(Step):
             "distance": config.seams.distance if truth else 1,
         }
 
-    def needs(self, piece: int) -> list[Need]:
+    def needs_within(self, box: Box) -> list[Need]:
         """The labels of the block and one voxel beyond its upper faces."""
-        return [Need("segment.blocks", self.grid.touching(self._outer(piece)), self.grid.number_of_blocks)]
+        return [Need("segment.blocks", self.grid.touching(self._outer(box)), self.grid.number_of_blocks)]
 
     def evidence(self, piece: int) -> str:
         """The truth in the block."""
@@ -64,7 +64,7 @@ class SeamsBlocks(Step):
         from bigseg.volumes.tables import write_table
 
         box = self.grid.box(piece)
-        labels = VolumeArray(self.layout.labels(), "tzyx").read(self.time, 0, self._outer(piece))
+        labels = VolumeArray(self.layout.labels(), "tzyx").read(self.time, 0, self._outer(box))
         truth = self._truth.read(self.time, 0, box) if self.parameters["truth"] else None
         try:
             tables = count_seams(labels, truth, box, self.grid, self.parameters["distance"])
@@ -79,8 +79,8 @@ class SeamsBlocks(Step):
             written += columns.values()
         return Outcome(digest_arrays(*written))
 
-    def _outer(self, piece: int) -> Box:
-        return self.grid.box(piece).grow((0, 0, 0), (1, 1, 1), self.grid.shape)
+    def _outer(self, box: Box) -> Box:
+        return box.grow((0, 0, 0), (1, 1, 1), self.grid.shape)
 
     @cached_property
     def _truth(self) -> Source:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bigseg.geometry.box import triple
+from bigseg.geometry.box import Box, triple
 from bigseg.geometry.grid import Grid
 from bigseg.layout import Layout
 from bigseg.machine import Machine
@@ -132,6 +132,10 @@ class Step(ABC):
     def needs(self, piece: int) -> list[Need]:
         """What must be there before a piece."""
 
+    def needs_of_run(self, run: range) -> list[Need]:
+        """What must be there before all of some consecutive pieces."""
+        return [need for piece in run for need in self.needs(piece)]
+
     def evidence(self, piece: int) -> str:
         """Fingerprint of whatever else a piece reads, e.g. of the mask in its box."""
         return ""
@@ -154,6 +158,25 @@ class Step(ABC):
             source = self.__dict__.pop(name, None)
             if source is not None:
                 source.close()
+
+
+class BlockStep(Step):
+    """A step whose pieces are blocks, and what a block needs follows from its box.
+
+    What a box of many blocks needs is worked out at once, or planning 100,000 blocks would take minutes.
+    """
+
+    def needs(self, piece: int) -> list[Need]:
+        """What must be there before a block."""
+        return self.needs_within(self.grid.box(piece))
+
+    def needs_of_run(self, run: range) -> list[Need]:
+        """What must be there before all of some consecutive blocks."""
+        return [need for box in self.grid.boxes(run) for need in self.needs_within(box)]
+
+    @abstractmethod
+    def needs_within(self, box: Box) -> list[Need]:
+        """What must be there before all blocks that tile ``box``: what each of them needs, and no more."""
 
 
 def zero_channels(blocks: Sequence[np.ndarray]) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from bigseg.geometry.batches import batch_name, batches_of, make_batches
@@ -17,20 +16,19 @@ def need_time(step: Step, need: Need) -> int | None:
     return step.time if need.time is None else need.time
 
 
-def upstream_markers(step: Step, pieces: Iterable[int], batches: int, *, keys_only: bool = False) -> list[Path]:
+def upstream_markers(step: Step, pieces: range, batches: int, *, keys_only: bool = False) -> list[Path]:
     """Markers of the jobs that ``pieces`` of a step need, in the order of steps and batches.
 
     Args:
         step: the step.
-        pieces: numbers of its pieces.
+        pieces: numbers of its pieces, consecutive.
         batches: upper limit of jobs per step and time point.
         keys_only: leave out what is no part of the keys.
     """
     wanted: dict[tuple[str, int, int | None], set[int]] = {}
-    for piece in pieces:
-        for need in step.needs(piece):
-            if need.in_key or not keys_only:
-                wanted.setdefault((need.step, need.total, need_time(step, need)), set()).update(need.pieces)
+    for need in step.needs_of_run(pieces):
+        if need.in_key or not keys_only:
+            wanted.setdefault((need.step, need.total, need_time(step, need)), set()).update(need.pieces)
     found = []
     for (needed, total, time), numbers in wanted.items():
         kind = find_step(needed)
