@@ -56,15 +56,11 @@ class Grid:
     def boxes(self, run: range) -> Iterator[Box]:
         """At most five boxes that the blocks of a run of consecutive indices tile: ends of rows, rows, planes."""
         _, ny, nx = self.blocks_per_axis
-        start, stop = run.start, run.stop
-        while start < stop:
+        plane, start = ny * nx, run.start
+        while start < run.stop:
             # As many whole planes as fit, else whole rows of a plane, else a part of a row.
-            for size, limit in (
-                (ny * nx, stop),
-                (nx, start + ny * nx - start % (ny * nx)),
-                (1, start + nx - start % nx),
-            ):
-                count = (min(stop, limit) - start) // size
+            for size, limit in ((plane, run.stop), (nx, start + plane - start % plane), (1, start + nx - start % nx)):
+                count = (min(run.stop, limit) - start) // size
                 if start % size == 0 and count:
                     yield Box(self.box(start).begin, self.box(start + count * size - 1).end)
                     start += count * size

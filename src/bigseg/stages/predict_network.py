@@ -112,9 +112,10 @@ def needed_within(parameters: Parameters, tiling: Tiling, grid: Grid, box: Box) 
     begin, end = list(box.begin), list(box.end)
     for axis in range(3):
         # What a block needs along an axis depends on nothing but its place along that axis.
-        row = list(places.begin)
-        for row[axis] in range(places.begin[axis], places.end[axis]):
-            needed = needed_box(parameters, tiling, grid.box_at(triple(row)))
+        place = list(places.begin)
+        for along in range(places.begin[axis], places.end[axis]):
+            place[axis] = along
+            needed = needed_box(parameters, tiling, grid.box_at(triple(place)))
             begin[axis], end[axis] = min(begin[axis], needed.begin[axis]), max(end[axis], needed.end[axis])
     return Box(triple(begin), triple(end))
 
