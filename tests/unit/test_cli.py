@@ -19,7 +19,7 @@ import bigseg
 from bigseg.cli import main
 from bigseg.volumes.tiff_export import export_labels
 
-COMMANDS = ["init", "status", "evaluate", "seams", "sweep", "export", "train", "run"]
+COMMANDS = ["init", "plan", "status", "evaluate", "seams", "sweep", "export", "train", "run"]
 Bigseg = Callable[..., tuple[int, str, str]]
 
 

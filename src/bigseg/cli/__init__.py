@@ -11,6 +11,7 @@ from bigseg import __version__
 from bigseg.cli.evaluate import evaluate
 from bigseg.cli.export import export
 from bigseg.cli.init import init
+from bigseg.cli.plan import plan
 from bigseg.cli.run import run
 from bigseg.cli.seams import seams
 from bigseg.cli.status import status
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _command in (init, status, evaluate, seams, sweep, export, train, run):
+for _command in (init, plan, status, evaluate, seams, sweep, export, train, run):
     app.command()(_command)
 
 
