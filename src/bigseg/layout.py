@@ -138,6 +138,10 @@ class Layout:
         """The ledger of one job."""
         return self._job("ledger", stage, time, unit, ".jsonl")
 
+    def attempt(self, stage: str, time: int | None, unit: str) -> Path:
+        """How the last attempt at a job ended, if not well."""
+        return self._job("attempts", stage, time, unit, ".json")
+
     def _job(self, kind: str, stage: str, time: int | None, unit: str, suffix: str) -> Path:
         when = "all" if time is None else time_name(time)
         return self.folder / kind / stage / when / f"{unit}{suffix}"

@@ -20,7 +20,7 @@ from bigseg.cli import main
 from bigseg.runner import StoppedError
 from bigseg.volumes.tiff_export import export_labels
 
-COMMANDS = ["init", "status", "evaluate", "seams", "sweep", "export", "train", "run"]
+COMMANDS = ["init", "plan", "status", "evaluate", "seams", "sweep", "export", "train", "run"]
 Bigseg = Callable[..., tuple[int, str, str]]
 
 
@@ -156,7 +156,12 @@ def test_status_before_halfway_and_after(cli, cells, tmp_path):
         status, out, _ = cli("status", "--config", path, "--json")
         assert status == 0
         assert out.count("\n") == 1
-        return json.loads(out)["a"]
+        found = json.loads(out)["a"]
+        for times in found.values():
+            for count in times.values():
+                assert count.pop("to_do") == count["jobs"] - count["done"]
+                assert (count.pop("failed"), count.pop("running")) == (0, 0)
+        return found
 
     before = counts()
     assert list(before) == [

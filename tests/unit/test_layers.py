@@ -14,7 +14,7 @@ PACKAGE = Path(bigseg.__file__).parent
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"sweeping", "labels", "local", "training", "upkeep"},
+    {"sweeping", "labels", "local", "training", "upkeep", "calibrate"},
     {"planning", "runner"},
     {"stages"},
     {"reporting"},

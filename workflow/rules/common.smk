@@ -7,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 from bigseg.config.load import load_training
 from bigseg.errors import UserError
+from bigseg.planning.estimate import disk_warnings
 from bigseg.planning.resources import training_memory_mb, training_minutes
 from bigseg.planning.slurm import check_accounting
 from bigseg.planning.workflow import Workflow
@@ -38,7 +39,7 @@ JOBS = read_jobs()
 WORK = JOBS.config.work
 
 if workflow.is_main_process:  # every job reads these rules again
-    for line in JOBS.warnings():
+    for line in [*JOBS.warnings(), *disk_warnings(JOBS)]:
         print(f"bigseg: {line}", file=sys.stderr)
 
 

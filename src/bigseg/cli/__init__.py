@@ -13,6 +13,7 @@ from bigseg.cli.evaluate import evaluate
 from bigseg.cli.export import export
 from bigseg.cli.init import init
 from bigseg.cli.invalidate import invalidate
+from bigseg.cli.plan import plan
 from bigseg.cli.run import run
 from bigseg.cli.seams import seams
 from bigseg.cli.status import status
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _command in (init, status, verify, invalidate, clean, evaluate, seams, sweep, export, train, run):
+for _command in (init, plan, status, verify, invalidate, clean, evaluate, seams, sweep, export, train, run):
     app.command()(_command)
 
 

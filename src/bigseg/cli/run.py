@@ -30,6 +30,7 @@ def run(
     """Run one job of the workflow. Snakemake calls this; by hand it is of use to look into a failure."""
     from bigseg.layout import Layout
     from bigseg.machine import Machine
+    from bigseg.resume.attempts import attempt
     from bigseg.runner import StoppedError, run_unit
     from bigseg.stages import find_step
 
@@ -38,8 +39,10 @@ def run(
     settings.pop("version", None)  # the code's own version counts; the rule passes it so that a change is noticed
     with logging_to(log):
         bound = find_step(step)(settings, Layout(results, work, sample), 0 if time == "all" else int(time[1:]))
+        told = bound.layout.attempt(bound.stage, bound.time if bound.per_time else None, bound.unit(blocks))
         try:
-            summary = run_unit(bound, blocks, threads, machine)
+            with attempt(told, StoppedError):
+                summary = run_unit(bound, blocks, threads, machine)
         except StoppedError as stopped:
             sys.stderr.write(f"{stopped}\n")
             raise typer.Exit(143) from stopped

@@ -41,10 +41,13 @@ def parse_batch(name: str, number_of_pieces: int) -> range:
 def batches_of(pieces: Iterable[int], batches: Sequence[range]) -> list[int]:
     """Positions, ascending, of the batches that hold any of ``pieces``; ``batches`` tile the pieces in order."""
     starts = [batch.start for batch in batches]
-    found: set[int] = set()
-    for piece in pieces:
-        found.add(bisect.bisect_right(starts, piece) - 1)
-    return sorted(found)
+    wanted = sorted(pieces)
+    found = []
+    position = 0
+    while position < len(wanted):
+        found.append(bisect.bisect_right(starts, wanted[position]) - 1)
+        position = bisect.bisect_left(wanted, batches[found[-1]].stop, position)
+    return found
 
 
 def tile(batches: Iterable[range], number_of_pieces: int) -> list[range] | None:

@@ -7,7 +7,9 @@ depends on nothing but the shape of the volume and the shape of a block.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from bigseg.geometry.box import Box, Triple
 
@@ -22,13 +24,13 @@ class Grid:
     shape: Triple
     block_shape: Triple
 
-    @property
+    @cached_property
     def blocks_per_axis(self) -> Triple:
         """Number of blocks along (z, y, x); the last one of an axis may be smaller."""
         z, y, x = (-(-n // b) for n, b in zip(self.shape, self.block_shape, strict=True))
         return (z, y, x)
 
-    @property
+    @cached_property
     def number_of_blocks(self) -> int:
         """Number of blocks of the volume."""
         z, y, x = self.blocks_per_axis
@@ -43,19 +45,49 @@ class Grid:
         """The inner box of block ``index``; the inner boxes of all blocks tile the volume."""
         if not 0 <= index < self.number_of_blocks:
             raise IndexError(f"block {index} of a grid with {self.number_of_blocks} blocks")
-        z, y, x = (
-            (i * b, min((i + 1) * b, n))
-            for i, b, n in zip(self.coordinate(index), self.block_shape, self.shape, strict=True)
-        )
+        return self.box_at(self.coordinate(index))
+
+    def box_at(self, place: Triple) -> Box:
+        """The inner box of the block at a position in the grid of blocks."""
+        (z, y, x), (bz, by, bx), (nz, ny, nx) = place, self.block_shape, self.shape
+        end = (min((z + 1) * bz, nz), min((y + 1) * by, ny), min((x + 1) * bx, nx))
+        return Box((z * bz, y * by, x * bx), end)
+
+    def boxes(self, run: range) -> Iterator[Box]:
+        """At most five boxes that the blocks of a run of consecutive indices tile: ends of rows, rows, planes."""
+        _, ny, nx = self.blocks_per_axis
+        plane, start = ny * nx, run.start
+        while start < run.stop:
+            # As many whole planes as fit, else whole rows of a plane, else a part of a row.
+            for size, limit in ((plane, run.stop), (nx, start + plane - start % plane), (1, start + nx - start % nx)):
+                count = (min(run.stop, limit) - start) // size
+                if start % size == 0 and count:
+                    yield Box(self.box(start).begin, self.box(start + count * size - 1).end)
+                    start += count * size
+                    break
+
+    def places(self, box: Box) -> Box:
+        """The blocks that share a voxel with ``box``, as a box of positions in the grid of blocks."""
+        ends = zip(box.begin, box.end, self.block_shape, strict=True)
+        z, y, x = ((a // b, -(-e // b)) for a, e, b in ends)
         return Box((z[0], y[0], x[0]), (z[1], y[1], x[1]))
 
     def touching(self, box: Box) -> list[int]:
         """Indices, ascending, of the blocks whose inner box shares a voxel with ``box``."""
-        if box.size <= 0:
-            return []
+        return list(itertools.chain(*self._rows(self.places(box)))) if box.size > 0 else []
+
+    def at(self, places: Iterable[Box]) -> list[int]:
+        """Indices, ascending, of the blocks at any of the positions in some boxes; what lies outside is left out."""
+        return sorted(set(itertools.chain(*(row for box in places for row in self._rows(box)))))
+
+    def _rows(self, places: Box) -> Iterator[range]:
+        """Indices of the blocks at a box of positions, row by row."""
         _, ny, nx = self.blocks_per_axis
-        ranges = [range(a // b, (e - 1) // b + 1) for a, e, b in zip(box.begin, box.end, self.block_shape, strict=True)]
-        return [(z * ny + y) * nx + x for z, y, x in itertools.product(*ranges)]
+        z, y, x = (
+            range(max(0, a), min(b, n)) for a, b, n in zip(places.begin, places.end, self.blocks_per_axis, strict=True)
+        )
+        for first in (((p * ny) + q) * nx for p, q in itertools.product(z, y)):
+            yield range(first + x.start, first + x.stop)
 
     def neighbourhood(self, index: int, before: Triple, after: Triple) -> list[int]:
         """Indices of the blocks that block ``index`` touches with its inner box and halo, itself included."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
@@ -125,7 +126,7 @@ class Tiling:
         Raises:
             UserError: a fixed size of patches is too small.
         """
-        spans = [self._span(axis, core.begin[axis], core.end[axis]) for axis in range(3)]
+        spans = [self.given_along(axis, core.begin[axis], core.end[axis]) for axis in range(3)]
         return Box(triple([a for a, _ in spans]), triple([b for _, b in spans]))
 
     def largest_core(self) -> tuple[int | None, ...]:
@@ -163,7 +164,7 @@ class Tiling:
             core: shape of a patch without its surroundings; a multiple of the divisibility.
         """
         whole = self.in_frame(block)
-        axes = [self._pieces(axis, whole.begin[axis], whole.end[axis], core[axis]) for axis in range(3)]
+        axes = [self.cores_along(axis, whole.begin[axis], whole.end[axis], core[axis]) for axis in range(3)]
         found = []
         for pieces in itertools.product(*axes):
             cores, used = zip(*pieces, strict=True)
@@ -174,9 +175,8 @@ class Tiling:
 
     def needed(self, block: Box, core: Triple) -> Box:
         """The voxels of the volume that the patches of a block are made from, mirrored ones included."""
-        boxes = [self.source(patch.given) for patch in self.patches(block, core)]
-        begin = triple([min(box.begin[axis] for box in boxes) for axis in range(3)])
-        box = Box(begin, triple([max(box.end[axis] for box in boxes) for axis in range(3)]))
+        spans = [_needed_along(self, axis, block.begin[axis], block.end[axis], core[axis]) for axis in range(3)]
+        box = Box(triple([a for a, _ in spans]), triple([b for _, b in spans]))
         if self.fixed != (None, None, None):
             return box
         # A model with a large smallest patch may be given more than the halo, on either side of a small core.
@@ -186,14 +186,16 @@ class Tiling:
 
     def source(self, given: Box) -> Box:
         """The voxels of the volume that a box of the frame is filled from."""
-        spans = []
-        for axis in range(3):
-            first, last = given.begin[axis] - self.origin[axis], given.end[axis] - self.origin[axis]
-            if first < 0 or last > self.volume[axis]:
-                rows = self.indices(axis, given.begin[axis], given.end[axis])
-                first, last = min(rows), max(rows) + 1
-            spans.append((first, last))
+        spans = [self.source_along(axis, given.begin[axis], given.end[axis]) for axis in range(3)]
         return Box(triple([a for a, _ in spans]), triple([b for _, b in spans]))
+
+    def source_along(self, axis: int, begin: int, end: int) -> tuple[int, int]:
+        """From and to which voxel of the volume a stretch of an axis of the frame is filled."""
+        first, last = begin - self.origin[axis], end - self.origin[axis]
+        if first < 0 or last > self.volume[axis]:
+            rows = self.indices(axis, begin, end)
+            first, last = min(rows), max(rows) + 1
+        return first, last
 
     def indices(self, axis: int, begin: int, end: int) -> list[int]:
         """Which voxel of the volume stands at each place of the frame: itself, or its mirror image beyond an edge."""
@@ -221,7 +223,8 @@ class Tiling:
     def _half(self, length: int) -> float:
         return max(1.0, length / 2)
 
-    def _span(self, axis: int, begin: int, end: int) -> tuple[int, int]:
+    def given_along(self, axis: int, begin: int, end: int) -> tuple[int, int]:
+        """What of an axis the network must be given so that its output is right from ``begin`` to ``end``."""
         d, total, margin = self.divisibility[axis], self.frame[axis], self.margin[axis]
         before, after = self.before[axis], self.after[axis]
         a, b = max(0, begin - margin), min(total, end + margin)
@@ -239,7 +242,7 @@ class Tiling:
             )
         return low, low + size
 
-    def _pieces(self, axis: int, begin: int, end: int, core: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    def cores_along(self, axis: int, begin: int, end: int, core: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
         """Cores along an axis and which part of them is used."""
         total = self.frame[axis]
         if self.overlap:
@@ -266,6 +269,18 @@ def mirrored(length: int, begin: int, end: int) -> list[int]:
     period = max(1, 2 * (length - 1))
     places = (i % period for i in range(begin, end))
     return [min(p, period - p) if length > 1 else 0 for p in places]
+
+
+@cache
+def _needed_along(tiling: Tiling, axis: int, begin: int, end: int, core: int) -> tuple[int, int]:
+    """From and to which voxel along an axis the patches of blocks from ``begin`` to ``end`` are made.
+
+    Patches are products of stretches of the axes; planning asks for the same stretch again and again.
+    """
+    origin = tiling.origin[axis]
+    cores = [core for core, _ in tiling.cores_along(axis, begin + origin, end + origin, core)]
+    spans = [tiling.source_along(axis, *tiling.given_along(axis, *span)) for span in cores]
+    return min(a for a, _ in spans), max(b for _, b in spans)
 
 
 def choose_core(tiling: Tiling, block: Triple, fits: Callable[[Triple], bool], limit: Triple | None = None) -> Triple:

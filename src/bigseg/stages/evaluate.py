@@ -13,10 +13,10 @@ from bigseg.layout import SCORES
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
 from bigseg.stages.step import (
+    BlockStep,
     Need,
     Outcome,
     Parameters,
-    Step,
     WholeStep,
     digest_tables,
     grid_parameters,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bigseg.config import Config
+    from bigseg.geometry.box import Box
     from bigseg.kernels.contingency import Contingency
     from bigseg.layout import Layout
     from bigseg.planning.sample import SamplePlan
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
-class _Pairs(Step):
+class _Pairs(BlockStep):
     """Count the pairs of labels in a block."""
 
     stage, version = "evaluate", VERSION
@@ -100,9 +101,9 @@ class EvaluateBlocks(_Pairs):
 
     step, table = "blocks", "pairs"
 
-    def needs(self, piece: int) -> list[Need]:
+    def needs_within(self, box: Box) -> list[Need]:
         """The labels of the block."""
-        return [Need("segment.blocks", [piece], self.grid.number_of_blocks)]
+        return [Need("segment.blocks", self.grid.touching(box), self.grid.number_of_blocks)]
 
     def evidence(self, piece: int) -> str:
         """The truth in the block."""
@@ -121,9 +122,9 @@ class EvaluateOverlaps(_Pairs):
 
     step, table = "overlaps", "overlaps"
 
-    def needs(self, piece: int) -> list[Need]:
+    def needs_within(self, box: Box) -> list[Need]:
         """The supervoxels of the block."""
-        return [Need("supervoxels.blocks", [piece], self.grid.number_of_blocks)]
+        return [Need("supervoxels.blocks", self.grid.touching(box), self.grid.number_of_blocks)]
 
     def evidence(self, piece: int) -> str:
         """The state of the files that hold the truth, so that later sweeps need not read it."""

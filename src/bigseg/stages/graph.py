@@ -11,7 +11,7 @@ from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.grid import LOCAL_ID_BITS, supervoxel_id_range
 from bigseg.resume.digest import digest_arrays, digest_json
-from bigseg.stages.step import Need, Outcome, Parameters, Step, check_copy, digest_tables, grid_parameters
+from bigseg.stages.step import BlockStep, Need, Outcome, Parameters, check_copy, digest_tables, grid_parameters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _TABLES = ("nodes", "edges", "across")
 
 
-class GraphBlocks(Step):
+class GraphBlocks(BlockStep):
     """The part of the region adjacency graph that a block owns.
 
     Table ``nodes``: supervoxels with their sizes. Table ``edges``: contacts with their statistics
@@ -41,9 +41,9 @@ class GraphBlocks(Step):
         """The grid; there is nothing to choose."""
         return {**grid_parameters(plan), **config.graph.model_dump()}
 
-    def needs(self, piece: int) -> list[Need]:
+    def needs_within(self, box: Box) -> list[Need]:
         """Supervoxels and boundary map of the block and one voxel beyond its upper faces."""
-        blocks = self.grid.touching(self._outer(piece))
+        blocks = self.grid.touching(self._outer(box))
         total = self.grid.number_of_blocks
         return [Need("supervoxels.blocks", blocks, total), Need("predict.blocks", blocks, total)]
 
@@ -58,7 +58,8 @@ class GraphBlocks(Step):
         from bigseg.volumes.store import VolumeArray
         from bigseg.volumes.tables import write_table
 
-        box, outer = self.grid.box(piece), self._outer(piece)
+        box = self.grid.box(piece)
+        outer = self._outer(box)
         shape = self.grid.shape
         labels = VolumeArray(self.layout.supervoxels, "tzyx", shape).read(self.time, 0, outer)
         boundary = read_boundary(self.layout, self.time, outer, shape)
@@ -83,8 +84,8 @@ class GraphBlocks(Step):
             check_copy(self.layout.table("graph", "across", self.time, piece), across, _between_blocks(edges))
         return digest
 
-    def _outer(self, piece: int) -> Box:
-        return self.grid.box(piece).grow((0, 0, 0), (1, 1, 1), self.grid.shape)
+    def _outer(self, box: Box) -> Box:
+        return box.grow((0, 0, 0), (1, 1, 1), self.grid.shape)
 
 
 def _between_blocks(edges: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -99,7 +100,7 @@ _COLUMNS = {"nuclei": "nucleus", "semantic": "semantic_class"}
 """What the labels of a map are called in the table."""
 
 
-class GraphEvidence(Step):
+class GraphEvidence(BlockStep):
     """What nuclei, a semantic map and affinities say of the supervoxels of a block, as counts of voxels.
 
     Table ``evidence``: a row for each supervoxel with ``id`` and ``size``; for each map that is given the label that
@@ -123,9 +124,9 @@ class GraphEvidence(Step):
             "affinities": sample.affinities.place() if sample.affinities else None,
         }
 
-    def needs(self, piece: int) -> list[Need]:
+    def needs_within(self, box: Box) -> list[Need]:
         """Supervoxels of the block and of all that the offsets reach from it."""
-        return [Need("supervoxels.blocks", self.grid.touching(self._outer(piece)), self.grid.number_of_blocks)]
+        return [Need("supervoxels.blocks", self.grid.touching(self._outer(box)), self.grid.number_of_blocks)]
 
     def evidence(self, piece: int) -> str:
         """The maps in the block."""
@@ -144,7 +145,8 @@ class GraphEvidence(Step):
         from bigseg.volumes.store import VolumeArray
         from bigseg.volumes.tables import write_table
 
-        box, outer = self.grid.box(piece), self._outer(piece)
+        box = self.grid.box(piece)
+        outer = self._outer(box)
         labels = VolumeArray(self.layout.supervoxels, "tzyx", self.grid.shape).read(self.time, 0, outer)
         inner = box.inside(outer).slices
         ids, sizes = _count_voxels(labels[inner], piece)
@@ -167,11 +169,11 @@ class GraphEvidence(Step):
         """Both tables."""
         return digest_tables(self.layout.table("graph", name, self.time, piece) for name in ("evidence", "long_range"))
 
-    def _outer(self, piece: int) -> Box:
+    def _outer(self, box: Box) -> Box:
         """The block and all that the offsets reach from it."""
         along = list(zip((0, 0, 0), *self._offsets, strict=True))
         before, after = triple([-min(axis) for axis in along]), triple([max(axis) for axis in along])
-        return self.grid.box(piece).grow(before, after, self.grid.shape)
+        return box.grow(before, after, self.grid.shape)
 
     def _channels(self, box: Box) -> Iterator[np.ndarray]:
         """The affinities in a box, one channel at a time."""

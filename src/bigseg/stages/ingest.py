@@ -13,10 +13,10 @@ from bigseg.layout import MADE_AGAIN
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
 from bigseg.stages.step import (
+    BlockStep,
     Need,
     Outcome,
     Parameters,
-    Step,
     WholeStep,
     all_stored,
     check_copy,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
-class IngestBlocks(Step):
+class IngestBlocks(BlockStep):
     """Copy blocks of the image (or only look at them, where it is referenced) and count their intensities."""
 
     stage, step, version = "ingest", "blocks", VERSION
@@ -58,7 +58,7 @@ class IngestBlocks(Step):
             "copy": image_parameters(config, plan)["copy"],
         }
 
-    def needs(self, piece: int) -> list[Need]:
+    def needs_within(self, box: Box) -> list[Need]:
         """Nothing but the input files."""
         return []
 

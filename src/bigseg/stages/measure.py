@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from bigseg.geometry.box import triple
 from bigseg.resume.digest import digest_arrays
 from bigseg.stages.step import (
+    BlockStep,
     Need,
     Outcome,
     Parameters,
-    Step,
     WholeStep,
     digest_tables,
     grid_parameters,
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bigseg.config import Config
+    from bigseg.geometry.box import Box
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
 
 VERSION = 2
 
 
-class MeasureBlocks(Step):
+class MeasureBlocks(BlockStep):
     """Sums over the voxels of each object in a block."""
 
     stage, step, version = "measure", "blocks", VERSION
@@ -37,12 +38,10 @@ class MeasureBlocks(Step):
         """The channel whose intensity is measured."""
         return {**grid_parameters(plan), **image_parameters(config, plan), "channel": config.predict.channel}
 
-    def needs(self, piece: int) -> list[Need]:
+    def needs_within(self, box: Box) -> list[Need]:
         """Labels and image of the block."""
-        return [
-            Need("segment.blocks", [piece], self.grid.number_of_blocks),
-            Need("ingest.blocks", [piece], self.grid.number_of_blocks),
-        ]
+        blocks, total = self.grid.touching(box), self.grid.number_of_blocks
+        return [Need("segment.blocks", blocks, total), Need("ingest.blocks", blocks, total)]
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the table is still there."""

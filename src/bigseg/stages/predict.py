@@ -9,12 +9,12 @@ from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.halo import smoothing_halo
 from bigseg.resume.digest import digest_arrays, digest_json
-from bigseg.stages.predict_network import IN_FLIGHT, NetworkRun, needed_box, network_parameters
+from bigseg.stages.predict_network import IN_FLIGHT, NetworkRun, needed_box, needed_within, network_parameters
 from bigseg.stages.step import (
+    BlockStep,
     Need,
     Outcome,
     Parameters,
-    Step,
     all_stored,
     image_parameters,
     storage_parameters,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _INTENSITY = ("method", "channel", "invert", "percentiles", "sigma")
 
 
-class PredictBlocks(Step):
+class PredictBlocks(BlockStep):
     """The maps of a block.
 
     Method ``intensity``: the smoothed, globally normalised image is the boundary map. ``network``: a model makes it.
@@ -65,14 +65,14 @@ class PredictBlocks(Step):
     def _halo(self) -> Triple:
         return triple(self.parameters["halo"])
 
-    def needs(self, piece: int) -> list[Need]:
+    def needs_within(self, box: Box) -> list[Need]:
         """The image within reach; of the statistics only what is used."""
         if self._network is None:
-            blocks = self.grid.neighbourhood(piece, self._halo, self._halo)
+            needed = box.grow(self._halo, self._halo, self.grid.shape)
         else:
-            blocks = self.grid.touching(self._needed(piece, self._network))
+            needed = needed_within(self.parameters, self._network.tiling, self.grid, box)
         return [
-            Need("ingest.blocks", blocks, self.grid.number_of_blocks),
+            Need("ingest.blocks", self.grid.touching(needed), self.grid.number_of_blocks),
             Need("ingest.statistics", [0], in_key=False),
         ]
 

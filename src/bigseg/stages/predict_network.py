@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from bigseg.errors import UserError, concerning
 from bigseg.geometry.box import Box, Triple, triple
+from bigseg.geometry.grid import Grid
 from bigseg.layout import Layout
 from bigseg.machine import Machine
 from bigseg.networks.augment import margin
@@ -106,7 +107,25 @@ def read_tiling(parameters: Parameters) -> Tiling:
 def needed_box(parameters: Parameters, tiling: Tiling, block: Box) -> Box:
     """The voxels of the image that a block is made from."""
     core = parameters["core"]
-    return tiling.needed(block, first_core(tiling, triple(parameters["block_shape"])) if core is None else triple(core))
+    largest = _largest_core(tiling, triple(parameters["block_shape"])) if core is None else triple(core)
+    return tiling.needed(block, largest)
+
+
+def needed_within(parameters: Parameters, tiling: Tiling, grid: Grid, box: Box) -> Box:
+    """The voxels of the image that the blocks are made from that tile ``box``."""
+    places = grid.places(box)
+    begin, end = list(box.begin), list(box.end)
+    for axis in range(3):
+        # What a block needs along an axis depends on nothing but its place along that axis.
+        place = list(places.begin)
+        for along in range(places.begin[axis], places.end[axis]):
+            place[axis] = along
+            needed = needed_box(parameters, tiling, grid.box_at(triple(place)))
+            begin[axis], end[axis] = min(begin[axis], needed.begin[axis]), max(end[axis], needed.end[axis])
+    return Box(triple(begin), triple(end))
+
+
+_largest_core = cache(first_core)
 
 
 class NetworkRun:

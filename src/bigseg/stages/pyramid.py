@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from bigseg.config.samples import owner
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
+from bigseg.geometry.grid import Grid
 from bigseg.geometry.levels import pyramid_levels
 from bigseg.layout import MADE_AGAIN
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.stages.step import (
+    BlockStep,
     Need,
     Outcome,
     Parameters,
-    Step,
     WholeStep,
     all_stored,
     image_parameters,
@@ -46,7 +47,7 @@ def image_axes(config: Config, plan: SamplePlan) -> str:
     return "tczyx" if level is None or image_parameters(config, plan)["copy"] else level.axes
 
 
-class PyramidBlocks(Step):
+class PyramidBlocks(BlockStep):
     """Blocks of one level of the image or the labels, made from the level before."""
 
     stage, version = "pyramid", VERSION
@@ -81,16 +82,14 @@ class PyramidBlocks(Step):
             found.update(self.grid.touching(Box(begin, end)))
         return sorted(found)
 
-    def needs(self, piece: int) -> list[Need]:
+    def needs_within(self, box: Box) -> list[Need]:
         """The blocks of the level before under this one."""
-        from bigseg.geometry.grid import Grid
-
         finer = Grid(triple(self.parameters["finer_shape"]), self.grid.block_shape)
         if self.level > 1:
             before = f"pyramid.{self.kind}{self.level - 1}"
         else:
             before = "ingest.blocks" if self.kind == "image" else "segment.blocks"
-        return [Need(before, finer.touching(self._finer_box(piece)), finer.number_of_blocks)]
+        return [Need(before, finer.touching(self._finer_box(box)), finer.number_of_blocks)]
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shards are still there."""
@@ -103,7 +102,7 @@ class PyramidBlocks(Step):
         source, store = self._finer(), self._store
         pool = mean_pool if self.kind == "image" else mode_pool
         pooled = [
-            pool(source.read(self.time, c, self._finer_box(piece)), self._factor)
+            pool(source.read(self.time, c, self._finer_box(self.grid.box(piece))), self._factor)
             for c in range(self.parameters["channels"])
         ]
         for channel, block in enumerate(pooled):
@@ -122,8 +121,8 @@ class PyramidBlocks(Step):
     def _factor(self) -> Triple:
         return triple(self.parameters["factor"])
 
-    def _finer_box(self, piece: int) -> Box:
-        box, limit = self.grid.box(piece), self.parameters["finer_shape"]
+    def _finer_box(self, box: Box) -> Box:
+        limit = self.parameters["finer_shape"]
         begin = triple([b * f for b, f in zip(box.begin, self._factor, strict=True)])
         end = triple([min(e * f, n) for e, f, n in zip(box.end, self._factor, limit, strict=True)])
         return Box(begin, end)
@@ -196,8 +195,6 @@ class PyramidMetadata(WholeStep):
 
     def needs(self, piece: int) -> list[Need]:
         """All levels of all time points."""
-        from bigseg.geometry.grid import Grid
-
         block = triple(self.parameters["block_shape"])
         found = []
         for time in self.parameters["times"]:

@@ -13,10 +13,10 @@ from bigseg.layout import SEAMS
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
 from bigseg.stages.step import (
+    BlockStep,
     Need,
     Outcome,
     Parameters,
-    Step,
     WholeStep,
     digest_tables,
     grid_parameters,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
-class SeamsBlocks(Step):
+class SeamsBlocks(BlockStep):
     """Count surface, contacts of objects and, with a truth, pairs of labels in a block."""
 
     stage, step, version = "seams", "blocks", VERSION
@@ -52,9 +52,9 @@ class SeamsBlocks(Step):
             "distance": config.seams.distance if truth else 1,
         }
 
-    def needs(self, piece: int) -> list[Need]:
+    def needs_within(self, box: Box) -> list[Need]:
         """The labels of the block and one voxel beyond its upper faces."""
-        return [Need("segment.blocks", self.grid.touching(self._outer(piece)), self.grid.number_of_blocks)]
+        return [Need("segment.blocks", self.grid.touching(self._outer(box)), self.grid.number_of_blocks)]
 
     def evidence(self, piece: int) -> str:
         """The truth in the block."""
@@ -73,7 +73,7 @@ class SeamsBlocks(Step):
         from bigseg.volumes.tables import write_table
 
         box = self.grid.box(piece)
-        labels = VolumeArray(self.layout.labels(), "tzyx", self.grid.shape).read(self.time, 0, self._outer(piece))
+        labels = VolumeArray(self.layout.labels(), "tzyx", self.grid.shape).read(self.time, 0, self._outer(box))
         truth = self._truth.read(self.time, 0, box) if self.parameters["truth"] else None
         try:
             tables = count_seams(labels, truth, box, self.grid, self.parameters["distance"])
@@ -94,8 +94,8 @@ class SeamsBlocks(Step):
             self.layout.table("seams", name, self.time, piece) for name in table_names(self.parameters)
         )
 
-    def _outer(self, piece: int) -> Box:
-        return self.grid.box(piece).grow((0, 0, 0), (1, 1, 1), self.grid.shape)
+    def _outer(self, box: Box) -> Box:
+        return box.grow((0, 0, 0), (1, 1, 1), self.grid.shape)
 
     @cached_property
     def _truth(self) -> Source:

@@ -10,10 +10,10 @@ from bigseg.resume.digest import digest_arrays
 from bigseg.stages.partition.paths import needs_of_names
 from bigseg.stages.partition.settings import number_of_levels
 from bigseg.stages.step import (
+    BlockStep,
     Need,
     Outcome,
     Parameters,
-    Step,
     WholeStep,
     all_stored,
     digest_tables,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from bigseg.config import Config
+    from bigseg.geometry.box import Box
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
     from bigseg.volumes.store import VolumeArray
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 VERSION = 3
 
 
-class SegmentContacts(Step):
+class SegmentContacts(BlockStep):
     """What a block tells about objects that may be too small: their voxels and their contacts."""
 
     stage, step, version = "segment", "contacts", VERSION
@@ -48,13 +49,13 @@ class SegmentContacts(Step):
             "minimum_object_size": config.segment.minimum_object_size,
         }
 
-    def needs(self, piece: int) -> list[Need]:
+    def needs_within(self, box: Box) -> list[Need]:
         """The graph of the block; of the partition only the objects of its supervoxels and their neighbours."""
-        outer = self.grid.box(piece).grow((0, 0, 0), (1, 1, 1), self.grid.shape)
+        outer = box.grow((0, 0, 0), (1, 1, 1), self.grid.shape)
         tree = Octree(self.grid.blocks_per_axis)
         return [
-            Need("graph.blocks", [piece], self.grid.number_of_blocks),
-            *needs_of_names(tree, self.parameters["levels"], self.grid.touching(outer)),
+            Need("graph.blocks", self.grid.touching(box), self.grid.number_of_blocks),
+            *needs_of_names(tree, self.parameters["levels"], self.grid.places(outer)),
         ]
 
     def evidence(self, piece: int) -> str:
@@ -150,7 +151,7 @@ class SegmentObjects(WholeStep):
         return digest_tables([self.layout.table("segment", "map", self.time)])
 
 
-class SegmentBlocks(Step):
+class SegmentBlocks(BlockStep):
     """Write the labels of a block."""
 
     stage, step, version = "segment", "blocks", VERSION
@@ -161,11 +162,11 @@ class SegmentBlocks(Step):
         """How labels are stored, and the octree; what the labels are comes from the tables."""
         return {**storage_parameters(plan), "levels": number_of_levels(config, plan)}
 
-    def needs(self, piece: int) -> list[Need]:
+    def needs_within(self, box: Box) -> list[Need]:
         """The block's supervoxels; of the tables only the rows of these supervoxels."""
         return [
-            Need("supervoxels.blocks", [piece], self.grid.number_of_blocks),
-            *needs_of_names(Octree(self.grid.blocks_per_axis), self.parameters["levels"], [piece]),
+            Need("supervoxels.blocks", self.grid.touching(box), self.grid.number_of_blocks),
+            *needs_of_names(Octree(self.grid.blocks_per_axis), self.parameters["levels"], self.grid.places(box)),
             Need("segment.objects", [0], in_key=False),
         ]
 

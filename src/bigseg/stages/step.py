@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bigseg.errors import UserError
-from bigseg.geometry.box import triple
+from bigseg.geometry.box import Box, triple
 from bigseg.geometry.grid import Grid
 from bigseg.layout import MADE_AGAIN, Layout
 from bigseg.machine import Machine
@@ -143,6 +143,10 @@ class Step(ABC):
     def needs(self, piece: int) -> list[Need]:
         """What must be there before a piece."""
 
+    def needs_of_run(self, run: range) -> list[Need]:
+        """What must be there before all of some consecutive pieces."""
+        return [need for piece in run for need in self.needs(piece)]
+
     def evidence(self, piece: int) -> str:
         """Fingerprint of whatever else a piece reads, e.g. of the mask in its box."""
         return ""
@@ -177,6 +181,25 @@ class Step(ABC):
             source = self.__dict__.pop(name, None)
             if source is not None:
                 source.close()
+
+
+class BlockStep(Step):
+    """A step whose pieces are blocks, and what a block needs follows from its box.
+
+    What a box of many blocks needs is worked out at once, or planning 100,000 blocks would take minutes.
+    """
+
+    def needs(self, piece: int) -> list[Need]:
+        """What must be there before a block."""
+        return self.needs_within(self.grid.box(piece))
+
+    def needs_of_run(self, run: range) -> list[Need]:
+        """What must be there before all of some consecutive blocks."""
+        return [need for box in self.grid.boxes(run) for need in self.needs_within(box)]
+
+    @abstractmethod
+    def needs_within(self, box: Box) -> list[Need]:
+        """What must be there before all blocks that tile ``box``: what each of them needs, and no more."""
 
 
 def all_stored(step: Step, store: VolumeArray, piece: int, channels: int = 1) -> bool:

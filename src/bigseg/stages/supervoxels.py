@@ -12,7 +12,7 @@ from bigseg.geometry.grid import supervoxel_id_range
 from bigseg.geometry.halo import watershed_halo
 from bigseg.layout import MADE_AGAIN
 from bigseg.resume.digest import digest_arrays
-from bigseg.stages.step import Need, Outcome, Parameters, Step, all_stored, storage_parameters
+from bigseg.stages.step import BlockStep, Need, Outcome, Parameters, all_stored, storage_parameters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bigseg.volumes.store import VolumeArray
 
 
-class SupervoxelsBlocks(Step):
+class SupervoxelsBlocks(BlockStep):
     """Supervoxels of a block; their ids never depend on another block."""
 
     stage, step, version = "supervoxels", "blocks", 1
@@ -49,13 +49,13 @@ class SupervoxelsBlocks(Step):
             "mask": plan.sample.mask.place() if plan.sample.mask else None,
         }
 
-    def needs(self, piece: int) -> list[Need]:
+    def needs_within(self, box: Box) -> list[Need]:
         """The boundary map of the block and its halo."""
-        return [Need("predict.blocks", self.grid.touching(self._outer(piece)), self.grid.number_of_blocks)]
+        return [Need("predict.blocks", self.grid.touching(self._outer(box)), self.grid.number_of_blocks)]
 
     def evidence(self, piece: int) -> str:
         """The mask in the block and its halo."""
-        mask = self._read_mask(self._outer(piece))
+        mask = self._read_mask(self._outer(self.grid.box(piece)))
         return "" if mask is None else digest_arrays(mask)
 
     def intact(self, piece: int, record: Record) -> bool:
@@ -70,7 +70,8 @@ class SupervoxelsBlocks(Step):
         from bigseg.kernels.watershed import crop_and_split, distance_watershed, stacked_watershed
         from bigseg.volumes.image import read_boundary
 
-        box, outer = self.grid.box(piece), self._outer(piece)
+        box = self.grid.box(piece)
+        outer = self._outer(box)
         mask = self._read_mask(outer)
         if mask is not None and not mask[box.inside(outer).slices].any():
             local, count, continues = np.zeros(box.shape, np.uint32), 0, np.zeros(box.shape, np.uint8)
@@ -115,9 +116,9 @@ class SupervoxelsBlocks(Step):
         local = np.where(ids > 0, ids - np.uint64(first), np.uint64(0)).astype(np.uint32)
         return digest_arrays(local, continues)
 
-    def _outer(self, piece: int) -> Box:
+    def _outer(self, box: Box) -> Box:
         halo: Triple = triple(self.parameters["halo"])
-        return self.grid.box(piece).grow(halo, halo, self.grid.shape)
+        return box.grow(halo, halo, self.grid.shape)
 
     def _read_mask(self, box: Box) -> np.ndarray | None:
         return None if self._mask is None else self._mask.read(self.time, 0, box) != 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from bigseg.geometry.batches import batch_name, batches_of
@@ -21,17 +21,17 @@ def need_time(step: Step, need: Need) -> int | None:
     return step.time if need.time is None else need.time
 
 
-def upstream_steps(step: Step, pieces: Iterable[int]) -> list[tuple[str, int | None]]:
+def upstream_steps(step: Step, pieces: range) -> list[tuple[str, int | None]]:
     """The steps that ``pieces`` of a step need, each with its time point."""
     return list(_wanted(step, pieces, keys_only=False))
 
 
-def upstream_markers(step: Step, pieces: Iterable[int], cut: Cut) -> list[Path]:
+def upstream_markers(step: Step, pieces: range, cut: Cut) -> list[Path]:
     """Markers of the jobs that ``pieces`` of a step need, in the order of steps and batches.
 
     Args:
         step: the step.
-        pieces: numbers of its pieces.
+        pieces: numbers of its pieces, consecutive.
         cut: into which batches each step is cut.
     """
     found = []
@@ -45,12 +45,12 @@ def upstream_markers(step: Step, pieces: Iterable[int], cut: Cut) -> list[Path]:
     return found
 
 
-def standing_markers(step: Step, pieces: Iterable[int], *, keys_only: bool = False) -> list[Path]:
+def standing_markers(step: Step, pieces: range, *, keys_only: bool = False) -> list[Path]:
     """Markers that are there of the jobs that ``pieces`` of a step need, whatever batches these had.
 
     Args:
         step: the step.
-        pieces: numbers of its pieces.
+        pieces: numbers of its pieces, consecutive.
         keys_only: leave out what is no part of the keys.
     """
     found = []
@@ -64,11 +64,10 @@ def standing_markers(step: Step, pieces: Iterable[int], *, keys_only: bool = Fal
     return found
 
 
-def _wanted(step: Step, pieces: Iterable[int], *, keys_only: bool) -> dict[tuple[str, int | None], set[int]]:
+def _wanted(step: Step, pieces: range, *, keys_only: bool) -> dict[tuple[str, int | None], set[int]]:
     """The pieces that are needed, by step and time point."""
     wanted: dict[tuple[str, int | None], set[int]] = {}
-    for piece in pieces:
-        for need in step.needs(piece):
-            if need.in_key or not keys_only:
-                wanted.setdefault((need.step, need_time(step, need)), set()).update(need.pieces)
+    for need in step.needs_of_run(pieces):
+        if need.in_key or not keys_only:
+            wanted.setdefault((need.step, need_time(step, need)), set()).update(need.pieces)
     return wanted

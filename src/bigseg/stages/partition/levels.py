@@ -11,17 +11,18 @@ from bigseg.geometry.box import triple
 from bigseg.geometry.octree import Octree
 from bigseg.resume.digest import digest_arrays
 from bigseg.stages.partition.settings import MULTICUTS, VERSION, method_parameters, number_of_levels
-from bigseg.stages.step import Need, Outcome, Parameters, Step, WholeStep, digest_tables
+from bigseg.stages.step import BlockStep, Need, Outcome, Parameters, WholeStep, digest_tables
 
 if TYPE_CHECKING:
     from bigseg.config import Config
+    from bigseg.geometry.box import Box
     from bigseg.geometry.grid import Grid
     from bigseg.kernels.superblock import Superblock
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
 
 
-class PartitionLevel(Step):
+class PartitionLevel(BlockStep):
     """Superblocks of one level: contract what is certain, leave the rest to the level above."""
 
     stage, version = "partition", VERSION
@@ -34,9 +35,9 @@ class PartitionLevel(Step):
         return method_parameters(config, plan)
 
     @property
-    def number_of_pieces(self) -> int:
-        """One per superblock."""
-        return self._tree.number(self.level)
+    def grid(self) -> Grid:
+        """The superblocks, one per piece; their boxes are of superblocks, not of voxels."""
+        return self._tree.grid(self.level)
 
     def pieces_of(self, blocks: Collection[int], grid: Grid) -> list[int]:
         """The superblocks in which blocks lie."""
@@ -50,15 +51,14 @@ class PartitionLevel(Step):
         """The superblock."""
         return f"time point {self.time}, superblock {piece} of level {self.level}"
 
-    def needs(self, piece: int) -> list[Need]:
+    def needs_within(self, box: Box) -> list[Need]:
         """Of blocks the graph, of superblocks what the level below left; with context, also of the neighbours."""
         tree = self._tree
         if self.level == 0:
-            around = tree.neighbourhood(0, [piece])
-            blocks = around if self._with_context else tree.below(0, piece)
-            lifted = [Need("partition.lifted", self._linked(piece), tree.number(0))] if self._lifted else []
+            blocks = tree.neighbourhood_within(0, box) if self._with_context else tree.below_within(0, box)
+            lifted = [Need("partition.lifted", self._linked(box), tree.number(0))] if self._lifted else []
             return [Need("graph.blocks", blocks, tree.number(0)), *lifted]
-        below = self._context(piece) if self._with_context else tree.children(self.level, piece)
+        below = tree.children_within(self.level, box, around=int(self._with_context))
         return [Need(f"partition.level{self.level - 1}", below, tree.number(self.level - 1))]
 
     def intact(self, piece: int, record: Record) -> bool:
@@ -99,7 +99,7 @@ class PartitionLevel(Step):
         tree = self._tree
         if self.level == 0:
             around = tree.neighbourhood(0, [piece])
-            lifted = self._linked(piece) if self._lifted else []
+            lifted = self._linked(tree.grid(0).box(piece)) if self._lifted else []
             own = read_problem(self.layout, self.time, self.parameters, [piece], tree.below(0, piece), lifted)
             if not self._with_context:
                 return own, None
@@ -128,10 +128,9 @@ class PartitionLevel(Step):
         """Whether there are lifted edges."""
         return bool(self.parameters.get("lifted"))
 
-    def _linked(self, piece: int) -> list[int]:
-        """Blocks that own lifted edges of a block, or of those around it: a pair is in the block of its smaller id."""
-        around = self._tree.neighbourhood(0, [piece])
-        return around if self._with_context else [block for block in around if block <= piece]
+    def _linked(self, box: Box) -> list[int]:
+        """Blocks that own lifted edges of blocks, or of those around them: a pair is in the block of its smaller id."""
+        return self._tree.neighbourhood_within(0, box) if self._with_context else self._tree.earlier_within(box)
 
     def _context(self, piece: int) -> list[int]:
         """Children of a superblock, and the superblocks of their level around them."""

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from bigseg.config.samples import evidence_roles
 from bigseg.geometry.box import triple
 from bigseg.geometry.grid import LOCAL_ID_BITS, supervoxel_id_range
+from bigseg.geometry.octree import Octree
 from bigseg.resume.digest import digest_arrays
-from bigseg.stages.step import Need, Outcome, Parameters, Step, check_copy, grid_parameters
+from bigseg.stages.step import BlockStep, Need, Outcome, Parameters, check_copy, grid_parameters
 
 if TYPE_CHECKING:
     import numpy as np
 
     from bigseg.config import Config
+    from bigseg.geometry.box import Box
     from bigseg.kernels.evidence import LongRange
     from bigseg.kernels.lifted import Numbers
     from bigseg.kernels.signed_graph import Ids, SignedEdges
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from bigseg.resume.ledger import Record
 
 
-class PartitionLifted(Step):
+class PartitionLifted(BlockStep):
     """Pairs of supervoxels that nuclei, classes or affinities join or separate (:mod:`bigseg.kernels.lifted`).
 
     A pair is in the table of the block of its smaller id; the other lies in the same block or in one around it. Edges
@@ -52,12 +54,12 @@ class PartitionLifted(Step):
             parameters["beta"] = settings.beta
         return parameters
 
-    def needs(self, piece: int) -> list[Need]:
+    def needs_within(self, box: Box) -> list[Need]:
         """Contacts of the block and the blocks around it; evidence of those that may hold the larger id of a pair."""
-        around, total = self._around(piece), self.grid.number_of_blocks
-        later = [block for block in around if block >= piece]
+        tree, places, total = Octree(self.grid.blocks_per_axis), self.grid.places(box), self.grid.number_of_blocks
+        around = tree.neighbourhood_within(0, places)
         contacts = [Need("graph.blocks", around, total)] if self._has_labels else []
-        return [*contacts, Need("graph.evidence", later, total)]
+        return [*contacts, Need("graph.evidence", tree.later_within(places), total)]
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether both tables are still there."""

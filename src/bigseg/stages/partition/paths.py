@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+from bigseg.geometry.box import Box
 from bigseg.geometry.octree import Octree
 from bigseg.stages.step import Need
 
 
-def needs_of_names(tree: Octree, levels: int, blocks: Iterable[int]) -> list[Need]:
+def needs_of_names(tree: Octree, levels: int, blocks: Box) -> list[Need]:
     """What must be there before the objects of the supervoxels of some blocks are looked up.
 
     The root alone would not do: a cluster that is final below never reaches it, so a map can change while what the root
@@ -17,16 +16,10 @@ def needs_of_names(tree: Octree, levels: int, blocks: Iterable[int]) -> list[Nee
     Args:
         tree: the octree.
         levels: levels below the root.
-        blocks: where the supervoxels are.
+        blocks: where the supervoxels are, as a box of blocks.
     """
-    wanted = list(blocks)
     needs = [
-        Need(
-            f"partition.level{level}",
-            sorted({tree.ancestor(level, block) for block in wanted}),
-            tree.number(level),
-            in_key=False,
-        )
+        Need(f"partition.level{level}", tree.ancestors(level, blocks), tree.number(level), in_key=False)
         for level in range(levels)
     ]
     return [*needs, Need("partition.root", [0], in_key=False)]

@@ -10,10 +10,10 @@ from bigseg.resume.files import write_json
 from bigseg.stages.partition.paths import needs_of_names
 from bigseg.stages.partition.settings import VERSION, method_parameters, number_of_levels
 from bigseg.stages.step import (
+    BlockStep,
     Need,
     Outcome,
     Parameters,
-    Step,
     WholeStep,
     digest_tables,
     grid_parameters,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from bigseg.config import Config
+    from bigseg.geometry.box import Box
     from bigseg.kernels.signed_graph import SignedEdges
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
@@ -33,7 +34,7 @@ IN_CORE_EDGES = 500_000
 """Edges up to which the whole problem is solved in core as well, to compare: some ten seconds and 0.3 GB."""
 
 
-class PartitionEnergy(Step):
+class PartitionEnergy(BlockStep):
     """The share of a block: what the partition pays for the edges that it owns, and what any partition has to."""
 
     stage, step, version = "partition", "energy", VERSION
@@ -46,12 +47,14 @@ class PartitionEnergy(Step):
         levels = number_of_levels(config, plan)
         return {**grid_parameters(plan), **method_parameters(config, plan), "levels": levels}
 
-    def needs(self, piece: int) -> list[Need]:
+    def needs_within(self, box: Box) -> list[Need]:
         """The edges that the block owns; of the partition only the objects at their ends."""
         total, tree = self.grid.number_of_blocks, Octree(self.grid.blocks_per_axis)
-        lifted = [Need("partition.lifted", [piece], total)] if self.parameters.get("lifted") else []
-        names = needs_of_names(tree, self.parameters["levels"], tree.neighbourhood(0, [piece]))
-        return [Need("graph.blocks", [piece], total), *lifted, *names]
+        blocks, places = self.grid.touching(box), self.grid.places(box)
+        lifted = [Need("partition.lifted", blocks, total)] if self.parameters.get("lifted") else []
+        around = places.grow((1, 1, 1), (1, 1, 1), self.grid.blocks_per_axis)
+        names = needs_of_names(tree, self.parameters["levels"], around)
+        return [Need("graph.blocks", blocks, total), *lifted, *names]
 
     def evidence(self, piece: int) -> str:
         """The objects at the ends of the edges."""
