@@ -23,39 +23,75 @@ from bigseg.geometry.grid import Grid
 from bigseg.kernels.tissue import Tissue
 from bigseg.planning.workflow import Workflow
 
-BLOCK = (128, 128, 128)
 
-
-def write_volume(path: Path, size: int) -> None:
-    """A synthetic tissue of size³ voxels as a plain Zarr, generated block by block."""
+def write_volume(folder: Path, size: int, block: int) -> None:
+    """A synthetic tissue of size³ voxels and its truth as plain Zarr arrays, generated block by block."""
     tissue = Tissue(shape=(size,) * 3, voxel_size_um=(0.25, 0.25, 0.25), seed=1, outline=False)
-    array = zarr.create_array(str(path), shape=tissue.shape, chunks=(64, 64, 64), dtype="uint8")
-    grid = Grid(tissue.shape, BLOCK)
+    shape, chunks = tissue.shape, (64, 64, 64)
+    image = zarr.create_array(str(folder / "volume.zarr"), shape=shape, chunks=chunks, dtype="uint8")
+    truth = zarr.create_array(str(folder / "truth.zarr"), shape=shape, chunks=chunks, dtype="uint16")
+    grid = Grid(shape, (block,) * 3)
     for index in range(grid.number_of_blocks):
         box = grid.box(index)
-        array[box.slices] = tissue.image(box)
+        image[box.slices], truth[box.slices] = tissue.render(box)
 
 
-def run_job(command: list[str]) -> tuple[float, float]:
-    """Run a command; return its peak memory in MB and its wall time in seconds."""
+def run_job(command: list[str]) -> dict[str, float]:
+    """Run a command: peak memory in MB, wall and CPU seconds, and threads that took a tenth of the CPU time or more."""
     started = time.perf_counter()
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    by_thread: dict[str, float] = {}
+    while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        for stat in Path(f"/proc/{process.pid}/task").glob("*/stat"):
+            try:
+                fields = stat.read_text().rpartition(")")[2].split()
+            except OSError:  # the thread has ended
+                continue
+            by_thread[stat.parent.name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        time.sleep(0.1)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"failed: {' '.join(command)}")
-    return usage.ru_maxrss / 1024, time.perf_counter() - started
+    busy = sum(seconds > 0.1 * sum(by_thread.values()) for seconds in by_thread.values())
+    return {
+        "mb": usage.ru_maxrss / 1024,
+        "seconds": time.perf_counter() - started,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "busy_threads": busy,
+    }
 
 
-def measure(folder: Path, size: int, threads: int) -> dict[str, dict[str, float]]:
-    """Peak memory in MB and seconds of the heaviest job of each step, for a volume of size³ voxels."""
-    write_volume(folder / "volume.zarr", size)
-    settings: dict[str, Any] = {
-        "samples": {"s": {"input": {"path": str(folder / "volume.zarr"), "axes": "zyx", "voxel_size_um": [0.25] * 3}}},
+RECIPES: dict[str, dict[str, Any]] = {
+    "gasp": {},
+    "levels": {"partition": {"levels": 2}},
+    "lifted": {"partition": {"method": "lifted_multicut", "levels": 1}},
+    "network": {"predict": {"method": "network", "model": "membrane"}, "execution": {"network_memory_gb": 0.5}},
+}
+"""What of the configuration is not as it is by default; all are scored against the truth."""
+
+
+def configuration(folder: Path, recipe: str, block: int, threads: int) -> dict[str, Any]:
+    """The configuration of a recipe for the volumes in a folder."""
+    volume = {"axes": "zyx", "voxel_size_um": [0.25] * 3}
+    truth = {"path": str(folder / "truth.zarr"), **volume}
+    sample = {"input": {"path": str(folder / "volume.zarr"), **volume}, "truth": truth}
+    if recipe == "lifted":
+        sample["nuclei"] = truth
+    sections = RECIPES[recipe]
+    return {
+        "samples": {"s": sample},
         "results": str(folder / "results"),
         "work": str(folder / "work"),
-        "blocks": {"block_shape": list(BLOCK)},
-        "execution": {"threads": threads},
+        "blocks": {"block_shape": [block] * 3},
+        **sections,
+        "execution": {**sections.get("execution", {}), "threads": threads},
     }
+
+
+def measure(folder: Path, recipe: str, size: int, block: int, threads: int) -> dict[str, dict[str, float]]:
+    """What the heaviest job of each step takes, for a volume of size³ voxels."""
+    write_volume(folder, size, block)
+    settings = configuration(folder, recipe, block, threads)
     workflow = Workflow(settings, "benchmark")
     peaks: dict[str, dict[str, float]] = {}
     for name, sample, when, batch in workflow.jobs():
@@ -65,10 +101,16 @@ def measure(folder: Path, size: int, threads: int) -> dict[str, dict[str, float]
         command += ["--results", settings["results"], "--work", settings["work"]]
         command += [] if when is None else ["--time", f"t{when:04d}"]
         command += [] if batch is None else ["--blocks", batch]
-        peak, seconds = run_job(command)
-        before = peaks.setdefault(name, {"mb": 0.0, "seconds": 0.0})
-        asked = workflow.memory_mb(name, sample, threads, 1)
-        peaks[name] = {"mb": max(before["mb"], peak), "seconds": before["seconds"] + seconds, "asked_mb": asked}
+        command += workflow.machine() if name == "predict.blocks" else []
+        job = run_job(command)
+        before = peaks.setdefault(name, {"mb": 0.0, "seconds": 0.0, "cpu_seconds": 0.0, "busy_threads": 0})
+        peaks[name] = {
+            "mb": max(before["mb"], job["mb"]),
+            "seconds": before["seconds"] + job["seconds"],
+            "cpu_seconds": before["cpu_seconds"] + job["cpu_seconds"],
+            "busy_threads": max(before["busy_threads"], job["busy_threads"]),
+            "asked_mb": workflow.memory_mb(name, sample, threads, 1),
+        }
     return peaks
 
 
@@ -76,32 +118,58 @@ def main() -> None:
     """Measure, print a table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256, 512])
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--block", type=int, default=128)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    found: dict[int, dict[str, dict[str, float]]] = {}
-    for size in arguments.sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            found[size] = measure(Path(folder), size, arguments.threads)
-        print(f"{size}³ done", file=sys.stderr)
-    last = found[arguments.sizes[-1]]
-    print(f"Peak memory in MB of the heaviest job, blocks of {BLOCK[0]}³, {arguments.threads} thread(s)")
-    print("| step | " + " | ".join(f"{size}³" for size in arguments.sizes) + " | asked for | seconds at the largest |")
-    print("|---|" + "---|" * (len(arguments.sizes) + 2))
-    for name in last:
-        cells = [f"{found[s][name]['mb']:.0f}" if name in found[s] else "" for s in arguments.sizes]
-        print(f"| {name} | " + " | ".join(cells) + f" | {last[name]['asked_mb']:.0f} | {last[name]['seconds']:.1f} |")
-    growth = {
-        name: round(last[name]["mb"] / found[arguments.sizes[-2]][name]["mb"], 3)
-        for name in last
-        if name in found[arguments.sizes[-2]]
-    }
+    found: dict[str, dict[int, dict[str, dict[str, float]]]] = {}
+    for recipe in arguments.recipes:
+        for size in arguments.sizes:
+            with tempfile.TemporaryDirectory() as folder:
+                found.setdefault(recipe, {})[size] = measure(
+                    Path(folder), recipe, size, arguments.block, arguments.threads
+                )
+            print(f"{recipe}, {size}³ done", file=sys.stderr)
+    print(f"Peak memory in MB of the heaviest job, blocks of {arguments.block}³, {arguments.threads} thread(s)")
+    sizes = [f"{size}³" for size in arguments.sizes]
+    print(f"| recipe | step | {' | '.join(sizes)} | asked for | of which used | busy threads | CPU s |")
+    print("|---|---|" + "---|" * (len(sizes) + 4))
+    outside = []
+    for recipe, by_size in found.items():
+        last = by_size[arguments.sizes[-1]]
+        for name, job in last.items():
+            cells = [f"{by_size[n][name]['mb']:.0f}" if name in by_size[n] else "" for n in arguments.sizes]
+            share = job["mb"] / job["asked_mb"]
+            if not 0.5 < share <= 1:
+                outside.append(f"{recipe} {name}")
+            print(
+                f"| {recipe} | {name} | {' | '.join(cells)} | {job['asked_mb']:.0f} | {share:.0%} | "
+                f"{job['busy_threads']:.0f} | {job['cpu_seconds']:.1f} |"
+            )
+    growth: dict[str, float] = {}
+    if len(arguments.sizes) > 1:
+        for recipe, by_size in found.items():
+            before, last = (by_size[size] for size in arguments.sizes[-2:])
+            growth |= {f"{recipe} {n}": round(last[n]["mb"] / before[n]["mb"], 3) for n in last if n in before}
     print(
         json.dumps(
             {
-                "peak_mb": {str(s): {n: round(v["mb"], 1) for n, v in steps.items()} for s, steps in found.items()},
+                "peak_mb": {
+                    recipe: {
+                        str(size): {n: round(v["mb"], 1) for n, v in steps.items()} for size, steps in sizes.items()
+                    }
+                    for recipe, sizes in found.items()
+                },
+                "asked_mb": {
+                    recipe: {n: v["asked_mb"] for n, v in sizes[arguments.sizes[-1]].items()}
+                    for recipe, sizes in found.items()
+                },
+                "outside_half_to_one": outside,
+                "busy_threads_max": max(
+                    job["busy_threads"] for sizes in found.values() for jobs in sizes.values() for job in jobs.values()
+                ),
                 "growth_last_step": growth,
-                "growth_max_batch_jobs": max(v for n, v in growth.items() if n.endswith(".blocks")),
-                "seconds": round(sum(v["seconds"] for v in last.values()), 1),
+                "growth_max_batch_jobs": max((v for n, v in growth.items() if n.endswith(".blocks")), default=1.0),
             }
         )
     )

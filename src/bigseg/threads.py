@@ -12,6 +12,20 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
+_LIBRARIES = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM", "NUMEXPR", "NUMBA", "RAYON")
+
+
+def limit_libraries() -> None:
+    """Keep libraries from starting threads of their own; to be called before any of them is imported.
+
+    Blocks are the unit of parallelism: a thread per core inside each block would only fight the others. What the
+    environment says is overruled: many clusters set ``OMP_NUM_THREADS`` to the cores of a job, which work on that many
+    blocks at once already. Networks are given their threads by name.
+    """
+    for library in _LIBRARIES:
+        os.environ[f"{library}_NUM_THREADS"] = "1"
+
+
 def available_cores() -> int:
     """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows

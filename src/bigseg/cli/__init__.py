@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import typer
@@ -21,10 +20,9 @@ from bigseg.cli.sweep import sweep
 from bigseg.cli.train import train
 from bigseg.cli.verify import verify
 from bigseg.errors import UserError
+from bigseg.threads import limit_libraries
 
-# Blocks are the unit of parallelism: libraries that start a thread per core inside a block would only fight each other.
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
+limit_libraries()
 
 app = typer.Typer(
     name="bigseg",

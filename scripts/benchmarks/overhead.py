@@ -1,0 +1,149 @@
+"""What bigseg costs beside the work itself: on empty blocks, and before anything runs.
+
+Blocks outside the mask are worked through in one process, step by step as jobs do, with one thread; the blocks of the
+mask are not counted. Then Snakemake plans a volume of 100,000 blocks and one of 20 time points, each in a process of
+its own, whose input is an array that has metadata and no voxels. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from bigseg.geometry.grid import Grid
+from bigseg.kernels.tissue import Tissue
+from bigseg.planning.workflow import Workflow
+from bigseg.runner import run_unit
+
+SNAKEFILE = Path(__file__).resolve().parents[2] / "Snakefile"
+BLOCK = 32
+SKIPPED = (
+    "supervoxels.blocks",
+    "graph.blocks",
+    "partition.level0",
+    "segment.contacts",
+    "segment.blocks",
+    "measure.blocks",
+)
+"""Steps on blocks that have nothing to compute outside the mask."""
+
+
+def settings_of(folder: Path, sample: dict[str, Any], block: int, **sections: Any) -> dict[str, Any]:
+    """A configuration in a folder."""
+    return {
+        "samples": {"s": sample},
+        "results": str(folder / "results"),
+        "work": str(folder / "work"),
+        "blocks": {"block_shape": [block] * 3},
+        **sections,
+    }
+
+
+def empty_blocks(folder: Path, per_axis: int) -> dict[str, dict[str, float]]:
+    """Milliseconds of wall and CPU time per block of each step, where 1 of ``per_axis``³ blocks is in the mask."""
+    size = per_axis * BLOCK
+    shape, chunks = (size,) * 3, (BLOCK,) * 3
+    image = zarr.create_array(str(folder / "image.zarr"), shape=shape, chunks=chunks, dtype="uint8")
+    mask = zarr.create_array(str(folder / "mask.zarr"), shape=shape, chunks=chunks, dtype="uint8")
+    tissue = Tissue(shape=shape, voxel_size_um=(0.25,) * 3, seed=1, outline=False)
+    box = Grid(shape, chunks).box(0)
+    image[box.slices] = tissue.image(box)
+    mask[box.slices] = 1
+    volumes = {key: {"path": str(folder / f"{key}.zarr"), "axes": "zyx"} for key in ("image", "mask")}
+    sample = {"input": volumes["image"], "mask": volumes["mask"]}
+    partition, predict = {"levels": 1}, {"percentiles": [0.0, 100.0]}
+    settings = settings_of(
+        folder, sample, BLOCK, partition=partition, predict=predict, execution={"threads": 1, "batches": 2}
+    )
+    workflow = Workflow(settings, "benchmark")
+    found: dict[str, dict[str, float]] = {}
+    for name, sample_name, when, batch in workflow.jobs():
+        if name.startswith(("report.", "seams.")):
+            continue
+        step = workflow.step(name, sample_name, when)
+        wall, cpu = time.perf_counter(), time.process_time()
+        with contextlib.redirect_stderr(io.StringIO()):
+            run_unit(step, batch, 1)
+        if batch is not None and not batch.startswith("000000"):  # the first batch holds the block of the mask
+            pieces = step.number_of_pieces - step.number_of_pieces // 2
+            cost = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+            found[name] = {key: 1000 * seconds / pieces for key, seconds in cost.items()}
+    return found
+
+
+def planned(folder: Path, shape: tuple[int, ...], axes: str, block: int) -> dict[str, float]:
+    """Seconds and memory of ``snakemake -n`` for a volume without voxels."""
+    folder.mkdir()
+    chunks = tuple(64 if axis in "zyx" else 1 for axis in axes)
+    zarr.create_array(str(folder / "image.zarr"), shape=shape, chunks=chunks, dtype="uint8")
+    sample = {"input": {"path": "image.zarr", "axes": axes, "voxel_size_um": [1, 1, 1]}}
+    settings = {**settings_of(folder, sample, block), "results": "results", "work": "work"}
+    (folder / "config.yaml").write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--cores", "1", "-n"]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    started = time.perf_counter()
+    with (folder / "out.txt").open("w") as out:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit((folder / "out.txt").read_text()[-2000:])
+    jobs = next(line.split()[1] for line in (folder / "out.txt").read_text().splitlines() if line.startswith("total"))
+    return {
+        "s": time.perf_counter() - started,
+        "cpu_s": usage.ru_utime + usage.ru_stime,
+        "gb": usage.ru_maxrss / 1e6,
+        "jobs": int(jobs),
+    }
+
+
+def main() -> None:
+    """Measure, print tables and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--blocks", type=int, default=10, help="empty blocks per axis")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "empty").mkdir()
+        steps = empty_blocks(folder / "empty", arguments.blocks)
+        many = planned(folder / "many", (46 * 64, 47 * 64, 47 * 64), "zyx", 64)
+        times = planned(folder / "times", (20, 512, 1024, 1024), "tzyx", 128)
+    print(f"Milliseconds per empty block of {BLOCK}³, one thread")
+    print("| step | wall | CPU |\n|---|---|---|")
+    for step, cost in steps.items():
+        print(f"| {step} | {cost['wall']:.2f} | {cost['cpu']:.2f} |")
+    print("\n| `snakemake -n` | jobs | wall s | CPU s | GB |\n|---|---|---|---|---|")
+    for what, cost in (("101,614 blocks", many), ("20 time points", times)):
+        print(f"| {what} | {cost['jobs']:.0f} | {cost['s']:.1f} | {cost['cpu_s']:.1f} | {cost['gb']:.2f} |")
+    skipped = [steps[step] for step in SKIPPED]
+    print(
+        json.dumps(
+            {
+                "ms_per_empty_block": round(float(np.mean([cost["wall"] for cost in skipped])), 3),
+                "ms_per_empty_block_cpu": round(float(np.mean([cost["cpu"] for cost in skipped])), 3),
+                "ms_per_empty_block_by_step": {step: round(cost["wall"], 3) for step, cost in steps.items()},
+                "ms_per_empty_block_by_step_cpu": {step: round(cost["cpu"], 3) for step, cost in steps.items()},
+                "plan_s_100k_blocks": round(many["s"], 2),
+                "plan_cpu_s_100k_blocks": round(many["cpu_s"], 2),
+                "plan_gb_100k_blocks": round(many["gb"], 3),
+                "plan_s_20_times": round(times["s"], 2),
+                "plan_cpu_s_20_times": round(times["cpu_s"], 2),
+                "plan_gb_20_times": round(times["gb"], 3),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
