@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -92,6 +94,15 @@ class ModelDescription(BaseModel):
         """How far it looks at most, to either side, rounded up to its divisibility."""
         z, y, x = (-(-h // d) * d for h, d in zip(self.reach.halo, self.divisibility, strict=True))
         return (z, y, x)
+
+
+def read_description(path: Path) -> ModelDescription | None:
+    """The description that planning wrote (``work/<sample>/model.json``); None if it is not there or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return ModelDescription.model_validate_json(json.dumps(content["description"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def with_z(values: tuple[Any, ...], flat: Any) -> tuple[Any, ...]:

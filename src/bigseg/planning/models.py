@@ -12,10 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from bigseg.errors import UserError, concerning
-from bigseg.networks.description import ModelDescription, ModelSpec
+from bigseg.networks.description import ModelDescription, ModelSpec, read_description
 from bigseg.networks.settings import channels_of, outputs_of
 from bigseg.resume.files import write_json
 from bigseg.volumes.signature import files_signature
@@ -46,12 +44,6 @@ def find_model(settings: Predict, cache: Path) -> ModelDescription | None:
     identity = _identity(spec, description.files)
     write_json(cache, {"identity": identity, "description": description.model_dump(mode="json")})
     return description
-
-
-def read_description(cache: Path) -> ModelDescription | None:
-    """The description that planning made last; None if it is not there or damaged."""
-    known = _read_cache(cache)
-    return None if known is None else known["description"]
 
 
 def check_model(model: ModelDescription, plan: SamplePlan, settings: Predict) -> None:
@@ -147,9 +139,9 @@ def _identity(spec: ModelSpec, files: tuple[str, ...]) -> dict[str, Any] | None:
 
 def _read_cache(cache: Path) -> dict[str, Any] | None:
     """The cache, or nothing if it is missing or damaged: it can always be made anew."""
+    described = read_description(cache)
     try:
-        content = json.loads(cache.read_text(encoding="utf-8"))
-        described = ModelDescription.model_validate_json(json.dumps(content["description"]))
-        return {"identity": content["identity"], "description": described}
-    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        identity = json.loads(cache.read_text(encoding="utf-8"))["identity"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
+    return None if described is None else {"identity": identity, "description": described}

@@ -203,11 +203,10 @@ class NetworkRun:
             return self._loaded
 
     def _load(self) -> Predictor:
-        from bigseg.networks.description import ModelSpec
+        from bigseg.networks.description import ModelSpec, read_description
         from bigseg.networks.maps import Maps
         from bigseg.networks.model import load_model
         from bigseg.networks.predictor import Options, Predictor
-        from bigseg.planning.models import read_description
 
         told = self._parameters["model"]
         with concerning("predict.model"):
