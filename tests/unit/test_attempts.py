@@ -93,7 +93,7 @@ def test_status_tells_of_failed_jobs_until_they_are_done(cells, tmp_path):
     run(broken, ("ingest",))
     workflow = Workflow(broken, "test")
     arguments = ["run", "predict.blocks", "--sample", "a", "--time", "t0000", "--blocks", "000002-000003"]
-    arguments += ["--batches", "2", "--results", broken["results"], "--work", broken["work"]]
+    arguments += ["--results", broken["results"], "--work", broken["work"]]
     failed = CliRunner().invoke(app, [*arguments, "--parameters", workflow.parameters("predict.blocks", "a")])
     assert isinstance(failed.exception, UserError)
     states = {(job.step, job.batch): job for job in standing(workflow)}
