@@ -1,4 +1,5 @@
 import os
+import os
 import shutil
 from pathlib import Path
 import sys
@@ -115,14 +116,18 @@ def runtime(step):
 
 
 # Only what a result depends on is among the params, because Snakemake starts a job again when one of them changes.
-# Where files lie and how the work is run is filled in from these variables.
-FOLDERS = ["--results", JOBS.config.results, "--work", JOBS.config.work]
-MACHINE = JOBS.machine()
-DEVICE = JOBS.config.execution.device
+# Where files lie and how the work is run reaches the jobs as environment variables, set anew wherever this is parsed.
+os.environ.update(
+    BIGSEG_RESULTS=JOBS.config.results,
+    BIGSEG_WORK=JOBS.config.work,
+    BIGSEG_MACHINE=" ".join(JOBS.machine()),
+    BIGSEG_DEVICE=JOBS.config.execution.device,
+)
 # `exec`: a scheduler's SIGTERM would end a shell in between at once, and with it the job, before the block in hand is done.
 RUN = (
     "exec bigseg run {params.step:q} --sample {wildcards.sample:q} --parameters {params.parameters:q}"
-    " {FOLDERS:q} --threads {threads} --log {log:q}"
+    ' --results "$BIGSEG_RESULTS" --work "$BIGSEG_WORK"'
+    " --threads {threads} --log {log:q}"
 )
 PLACES = " --places {params.places:q}"
 RUN_TIME = RUN + " --time {wildcards.time}"

@@ -19,4 +19,4 @@ rule predict:
         parameters=parameters("predict.blocks"),
         places=places("predict.blocks"),
     shell:
-        RUN_BATCH + PLACES + " {MACHINE:q}"
+        RUN_BATCH + PLACES + " $BIGSEG_MACHINE"

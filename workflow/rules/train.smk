@@ -17,4 +17,4 @@ if TRAINING is not None:
             runtime=training_minutes(),
             gpu=JOBS.training_gpus(),
         shell:
-            "exec bigseg train --config {input.config:q} --device {DEVICE:q} --threads {threads} --log {log:q}"
+            "exec bigseg train --config {input.config:q} --device $BIGSEG_DEVICE --threads {threads} --log {log:q}"
