@@ -132,7 +132,7 @@ def test_what_we_write_is_a_valid_package_and_loads_as_folder_and_zip(tmp_path):
     assert len({model.description.digest for model in found}) == 1
     described = found[0].description
     assert described.outputs == ("foreground", "boundary")
-    raw, expected = (np.load(folder / f"test_{kind}.npy") for kind in ("input", "output"))
+    raw, expected = (np.load(next(folder.glob(f"test_{kind}*.npy"))) for kind in ("input", "output"))
     steps = resolve(described.preprocessing, [Values.of(raw)])
     with torch.inference_mode():
         given = torch.from_numpy(apply_steps(raw[0], steps)[None])

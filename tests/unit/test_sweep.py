@@ -476,8 +476,12 @@ def test_a_configuration_that_cannot_be_replaced_stays_whole(ready, monkeypatch)
     path.symlink_to(linked)
     before = path.read_text()
 
-    def fail(self: Path, target: Path) -> None:
-        raise OSError(28, "No space left on device")
+    replace = Path.replace
+
+    def fail(self: Path, target: Path) -> Path:
+        if Path(target).suffix == ".yaml":
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", fail)
