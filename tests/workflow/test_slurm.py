@@ -303,6 +303,9 @@ def test_cancelled_jobs_end_after_the_block_in_hand_and_a_restart_resumes(slurm,
     assert markers(folder) == whole[1]
 
 
+@pytest.mark.skipif(
+    "BIGSEG_SLURM_DEMO" not in os.environ, reason="takes ten minutes: set BIGSEG_SLURM_DEMO=1 to run it"
+)
 def test_the_demo(slurm, tmp_path, monkeypatch):
     """All stages; with one batch per time point, because a job on SLURM costs seconds."""
     folder, here = tmp_path / "slurm", tmp_path / "here"
