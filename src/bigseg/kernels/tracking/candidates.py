@@ -1,0 +1,223 @@
+"""The events that may happen between two time points, and what they cost.
+
+All costs are numbers without unit. Lengths are divided by a scale D that is taken from the pair alone, half of the
+median distance of a detection to its nearest neighbour (times the number of time points from one to the other, if some
+are missing between them), so the same coefficients serve nuclei and tissues of any size, and nothing at another time
+point matters. An object that disappears and another one that appears cost 1 each, so events are compared with these.
+
+With d the distance (after the drift), v the volumes, IoU the intersection over union of the voxels:
+
+- a link costs ``distance · (d / D)² + overlap · (1 − IoU) + volume · |log(v_source / v_target)|``;
+- a division costs ``division + distance · (|midpoint of the daughters, weighted with volume, − mother| / D)² +
+  overlap · (1 − IoU of the mother and both daughters) + volume · |log((v_1 + v_2) / v_mother)| +
+  asymmetry · |log(v_1 / v_2)|``: the daughters lie around the mother, fill what she filled, and resemble each other;
+- ``appearance`` and ``disappearance``, less near the border of the volume, through which objects come and go.
+
+An event that can never be part of a solution of least cost is left out: a link that costs at least as much as both ends
+alone, a division that costs at least as much as a link to one daughter and the appearance of the other. The rest of the
+solution stays as it is when one is replaced by the other, whatever the rest is, so this loses nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from bigseg.kernels.clusters import look_up
+from bigseg.kernels.tracking.model import Detections, Floats, Indices, Overlaps, Pair
+
+
+@dataclass(frozen=True)
+class LinkCosts:
+    """Coefficients of the costs (see the module); all are numbers without unit unless said."""
+
+    distance: float = 1.0
+    """Cost of a link over the distance D."""
+    overlap: float = 0.5
+    """Cost of a link between objects that share no voxel."""
+    volume: float = 1.0
+    """Cost of a volume that changes by the factor e."""
+    division: float = 0.3
+    """Cost of any division, however good."""
+    asymmetry: float = 0.3
+    """Cost of a division one of whose daughters is e times as large as the other."""
+    appearance: float = 1.0
+    """Cost of an object that was not there before."""
+    disappearance: float = 1.0
+    """Cost of an object that is not there any more."""
+    border: float = 0.3
+    """Factor on appearance and disappearance at the border of the volume; from 2 D inside it is 1."""
+    neighbours: int = 6
+    """Nearest detections, before and after, that are candidates by distance; those that overlap always are."""
+    max_distance: float | Literal["auto"] = "auto"
+    """Longest link in µm; ``auto`` is 4 D."""
+
+
+def candidates(
+    before: Detections,
+    after: Detections,
+    overlaps: Overlaps,
+    costs: LinkCosts,
+    drift_um: NDArray[np.float64] | tuple[float, float, float] = (0.0, 0.0, 0.0),
+    gap: int = 1,
+    scale_um: float | None = None,
+) -> Pair:
+    """Make the candidate events of two consecutive time points.
+
+    Args:
+        before: detections of the earlier time point.
+        after: detections of the later time point.
+        overlaps: what they share, with ids of ``before`` and ``after``; counted after correction of the drift.
+        costs: coefficients.
+        drift_um: (3,) motion of the whole from the earlier to the later time point in µm, or (n, 3) of each detection
+            of ``before``; it is added to the positions of ``before``.
+        gap: 1, or more if time points are missing between the two: D is multiplied with it.
+        scale_um: D for a gap of 1; None takes it from the detections.
+
+    Returns:
+        The events. They depend on nothing but the arguments, and not on the order of ``overlaps``.
+
+    Raises:
+        KeyError: an overlap names an object that is no detection.
+        ValueError: ids do not ascend, a volume is not positive, or gap < 1.
+    """
+    _check(before, "earlier")
+    _check(after, "later")
+    if gap < 1:
+        raise ValueError(f"gap is {gap}, must be at least 1")
+    position = before.position_um + np.asarray(drift_um, np.float64)
+    n, m = len(before.ids), len(after.ids)
+    scale = gap * (_scale(position, after) if scale_um is None else scale_um)
+    disappearance = costs.disappearance * _near_border(before.border_um, scale, costs.border)
+    appearance = costs.appearance * _near_border(after.border_um, scale, costs.border)
+    shared_key, shared_volume = _shared(before, after, overlaps)
+    reach = 4 * scale if costs.max_distance == "auto" else costs.max_distance
+    near = _near(position, after.position_um, costs.neighbours, reach)
+    key = np.unique(np.concatenate([near, shared_key]))
+    source, target = key // max(m, 1), key % max(m, 1)
+    shared = np.zeros(len(key))
+    shared[np.searchsorted(key, shared_key)] = shared_volume
+
+    v, w = before.volume_um3, after.volume_um3
+    step = after.position_um[target] - position[source]
+    far = costs.distance * (step**2).sum(axis=1) / scale**2
+    apart = costs.overlap * (1 - shared / (v[source] + w[target] - shared))
+    link_cost = far + apart + costs.volume * np.abs(np.log(v[source] / w[target]))
+    alone = disappearance[source] + appearance[target]
+
+    divisions, division_cost = _divisions(
+        _closest(source, far + apart, n, costs.neighbours), source, target, step, shared, before, after, costs, scale
+    )
+    first, second = (np.searchsorted(key, divisions[:, 0] * m + divisions[:, column]) for column in (1, 2))
+    best = np.minimum(link_cost, alone)
+    kept = division_cost < np.minimum(
+        best[first] + appearance[divisions[:, 2]], best[second] + appearance[divisions[:, 1]]
+    )
+    divisions, division_cost = divisions[kept], division_cost[kept]
+    order = np.lexsort((divisions[:, 2], divisions[:, 1], divisions[:, 0]))
+    kept = link_cost < alone
+    return Pair(
+        links=np.stack([source[kept], target[kept]], axis=1),
+        link_cost=link_cost[kept],
+        divisions=divisions[order],
+        division_cost=division_cost[order],
+        disappearance=disappearance,
+        appearance=appearance,
+        scale_um=float(scale),
+    )
+
+
+def _check(detections: Detections, which: str) -> None:
+    if (detections.ids[1:] <= detections.ids[:-1]).any():
+        raise ValueError(f"the ids of the {which} time point do not ascend")
+    if not (detections.volume_um3 > 0).all():
+        raise ValueError(f"an object of the {which} time point has no volume")
+
+
+def _scale(position: Floats, after: Detections) -> float:
+    """Half of the median distance to the nearest neighbour, over both time points; without one, the median radius."""
+    nearest = [KDTree(p).query(p, 2)[0][:, 1] for p in (position, after.position_um) if len(p) > 1]
+    distance = np.concatenate([*nearest, np.empty(0)])
+    distance = distance[distance > 0]
+    if len(distance):
+        return float(np.median(distance) / 2)
+    return float(np.median(np.cbrt(3 * after.volume_um3 / (4 * np.pi)))) if len(after.ids) else 1.0
+
+
+def _near_border(border_um: Floats, scale: float, factor: float) -> Floats:
+    return np.asarray(factor + (1 - factor) * np.clip(border_um / (2 * scale), 0, 1))
+
+
+def _shared(before: Detections, after: Detections, overlaps: Overlaps) -> tuple[Indices, Floats]:
+    """Keys ``source * m + target`` of the overlaps, ascending, and their volumes."""
+    rows = [
+        look_up(wanted, detections.ids, np.arange(len(detections.ids), dtype=np.uint64)).astype(np.int64)
+        for wanted, detections in ((overlaps.source, before), (overlaps.target, after))
+    ]
+    key = rows[0] * max(len(after.ids), 1) + rows[1]
+    order = np.argsort(key, kind="stable")
+    return key[order], overlaps.volume_um3[order]
+
+
+def _near(position: Floats, targets: Floats, neighbours: int, reach: float) -> Indices:
+    """Keys of the pairs of which one end is among the nearest of the other and no farther than ``reach``."""
+    n, m = len(position), len(targets)
+    if not n or not m:
+        return np.empty(0, np.int64)
+    forth, back = (
+        KDTree(b).query(a, np.arange(1, min(neighbours, len(b)) + 1), distance_upper_bound=np.nextafter(reach, np.inf))
+        for a, b in ((position, targets), (targets, position))
+    )
+    source, place = np.nonzero(np.isfinite(forth[0]))
+    target = forth[1][source, place]
+    later, place = np.nonzero(np.isfinite(back[0]))
+    earlier = back[1][later, place]
+    return np.concatenate([source * m + target, earlier * m + later])
+
+
+def _closest(source: Indices, score: Floats, n: int, number: int) -> Indices:
+    """(n, number) links with the lowest scores of each source, -1 where there are no more."""
+    order = np.lexsort((score, source))
+    first = np.searchsorted(source[order], np.arange(n))
+    rank = np.arange(len(order)) - first[source[order]]
+    kept = rank < number
+    closest = np.full((n, number), -1)
+    closest[source[order][kept], rank[kept]] = order[kept]
+    return closest
+
+
+def _divisions(
+    closest: Indices,
+    source: Indices,
+    target: Indices,
+    step: Floats,
+    shared: Floats,
+    before: Detections,
+    after: Detections,
+    costs: LinkCosts,
+    scale: float,
+) -> tuple[Indices, Floats]:
+    """All pairs of the closest links of each mother, and what the divisions cost."""
+    one, other = np.triu_indices(closest.shape[1], 1)
+    a, b = closest[:, one].ravel(), closest[:, other].ravel()
+    there = (a >= 0) & (b >= 0)
+    a, b = a[there], b[there]
+    swap = target[a] > target[b]
+    a, b = np.where(swap, b, a), np.where(swap, a, b)
+    mother, first, second = source[a], target[a], target[b]
+    v, w = before.volume_um3[mother], after.volume_um3
+    together = w[first] + w[second]
+    middle = (w[first, None] * step[a] + w[second, None] * step[b]) / together[:, None]
+    inside = shared[a] + shared[b]
+    cost = (
+        costs.division
+        + costs.distance * (middle**2).sum(axis=1) / scale**2
+        + costs.overlap * (1 - inside / (v + together - inside))
+        + costs.volume * np.abs(np.log(together / v))
+        + costs.asymmetry * np.abs(np.log(w[first] / w[second]))
+    )
+    return np.stack([mother, first, second], axis=1), cost

@@ -1,0 +1,218 @@
+"""Movies for tests of tracking: detections and overlaps from label images in memory, made-up tissues, agreement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+from skimage.measure import regionprops
+
+from bigseg.kernels.contingency import count_pairs
+from bigseg.kernels.tracking.candidates import LinkCosts, candidates
+from bigseg.kernels.tracking.model import Detections, Overlaps, Pair, Solution
+
+Labels = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Movie:
+    """Detections with the true track of each and, for each pair, overlaps and true events as rows of detections."""
+
+    detections: list[Detections]
+    overlaps: list[Overlaps]
+    links: list[set[tuple[int, int]]]
+    divisions: list[set[tuple[int, int, int]]]
+
+    def pairs(self, costs: LinkCosts | None = None) -> list[Pair]:
+        """Candidate events."""
+        return [
+            candidates(self.detections[t], self.detections[t + 1], self.overlaps[t], costs or LinkCosts())
+            for t in range(len(self.overlaps))
+        ]
+
+
+def detections_of(labels: Labels, voxel_um: Sequence[float] = (1, 1, 1)) -> Detections:
+    """Detections of a label image (z, y, x)."""
+    spacing = np.asarray(voxel_um, float)
+    regions = sorted(regionprops(labels), key=lambda region: region.label)
+    border = []
+    for region in regions:
+        low, high = np.array(region.bbox[:3]), np.array(region.bbox[3:])
+        free = [min(a, n - b) * s for a, b, n, s in zip(low, high, labels.shape, spacing, strict=True) if n > 1]
+        border.append(min(free))
+    return Detections(
+        np.array([region.label for region in regions], np.uint64),
+        np.array([region.centroid for region in regions]).reshape(-1, 3) * spacing,
+        np.array([region.area for region in regions], float) * spacing.prod(),
+        np.array(border, float),
+    )
+
+
+def overlaps_of(before: Labels, after: Labels, voxel_um: Sequence[float] = (1, 1, 1)) -> Overlaps:
+    """What the labels of two time points share."""
+    table = count_pairs(before, after)
+    inside = (table.result > 0) & (table.truth > 0)
+    return Overlaps(table.result[inside], table.truth[inside], table.count[inside] * float(np.prod(voxel_um)))
+
+
+def movie_of(tracks: Labels, parents: dict[int, int], voxel_um: Sequence[float] = (1, 1, 1), seed: int = 0) -> Movie:
+    """A movie from true tracks (t, z, y, x), whose labels are shuffled at each time point so that ids tell nothing.
+
+    Args:
+        tracks: true tracks.
+        parents: for each track that a division began, the track that divided.
+        voxel_um: size of a voxel.
+        seed: of the shuffling.
+    """
+    generator = np.random.default_rng(seed)
+    frames, truth = [], []
+    for frame in tracks:
+        ids = np.unique(frame[frame > 0])
+        names = generator.permutation(len(ids)) + 1
+        lookup = np.zeros(int(ids.max()) + 1, np.uint64)
+        lookup[ids] = names
+        frames.append(lookup[frame])
+        truth.append(ids[np.argsort(names)])
+    links, divisions = true_events(truth, parents)
+    overlaps = [overlaps_of(a, b, voxel_um) for a, b in zip(frames, frames[1:], strict=False)]
+    return Movie([detections_of(frame, voxel_um) for frame in frames], overlaps, links, divisions)
+
+
+def true_events(
+    truth: Sequence[NDArray[np.integer]], parents: dict[int, int]
+) -> tuple[list[set[tuple[int, int]]], list[set[tuple[int, int, int]]]]:
+    """Links and divisions between detections whose tracks are given for each time point."""
+    links, divisions = [], []
+    for before, after in zip(truth, truth[1:], strict=False):
+        row = {int(track): place for place, track in enumerate(before)}
+        links.append({(row[int(track)], place) for place, track in enumerate(after) if int(track) in row})
+        daughters: dict[int, list[int]] = {}
+        for place, track in enumerate(after):
+            if int(track) not in row and int(track) in parents:
+                daughters.setdefault(parents[int(track)], []).append(place)
+        divisions.append({(row[m], *sorted(d)) for m, d in daughters.items() if m in row and len(d) == 2})
+    return links, divisions
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How chosen events agree with true ones, over a whole movie."""
+
+    links: int
+    links_found: int
+    links_right: int
+    divisions: int
+    divisions_found: int
+    divisions_right: int
+
+    @property
+    def link_recall(self) -> float:
+        """Share of the true links that were chosen."""
+        return self.links_right / max(self.links, 1)
+
+    @property
+    def link_f1(self) -> float:
+        """Harmonic mean of precision and recall of links."""
+        return 2 * self.links_right / max(self.links + self.links_found, 1)
+
+    @property
+    def division_f1(self) -> float:
+        """Harmonic mean of precision and recall of divisions, mother and both daughters right."""
+        return 2 * self.divisions_right / max(self.divisions + self.divisions_found, 1)
+
+
+def agreement(movie: Movie, solution: Solution) -> Agreement:
+    """Compare a solution with the truth."""
+    counts = np.zeros(6, int)
+    for links, divisions, events in zip(movie.links, movie.divisions, solution.events, strict=True):
+        found = {tuple(row) for row in events.links.tolist()}
+        split = {tuple(row) for row in events.divisions.tolist()}
+        counts += [len(links), len(found), len(links & found), len(divisions), len(split), len(divisions & split)]
+    return Agreement(*counts.tolist())
+
+
+def tissue(
+    seed: int = 0,
+    cells: int = 120,
+    times: int = 6,
+    size: int = 160,
+    move: float = 0.3,
+    dividing: float = 0.1,
+    depth: int = 1,
+) -> tuple[NDArray[np.uint32], dict[int, int]]:
+    """A dense tissue: the Voronoi cells of points that move and divide.
+
+    Args:
+        seed: of the random numbers.
+        cells: at the first time point.
+        times: time points.
+        size: voxels along y and x (and z, if ``depth`` is more than 1).
+        move: mean distance that a cell moves in a step, in cell diameters, of which half is shared with neighbours.
+        dividing: share of the cells that divide in a step.
+        depth: planes; 1 is a 2D tissue.
+
+    Returns:
+        True tracks (t, z, y, x), and the parent of each track that a division began.
+    """
+    generator = np.random.default_rng(seed)
+    shape = np.array([depth, size, size], float)
+    axes = [axis for axis in range(3) if shape[axis] > 1]
+    points = _relaxed(generator.random((cells, 3)) * shape * [depth > 1, 1, 1], shape, axes, generator)
+    names = np.arange(1, cells + 1)
+    parents: dict[int, int] = {}
+    grid = np.indices(shape.astype(int)).reshape(3, -1).T.astype(float)
+    frames = []
+    for time in range(times):
+        frames.append(names[KDTree(points).query(grid)[1]].reshape(shape.astype(int)).astype(np.uint32))
+        if time == times - 1:
+            break
+        diameter = (np.prod(shape[axes]) / len(points)) ** (1 / len(axes))
+        fresh = len(points)
+        mothers = np.flatnonzero(generator.random(fresh) < dividing)
+        direction = generator.normal(size=(len(mothers), 3)) * np.isin(range(3), axes)
+        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+        shift = 0.25 * diameter * direction
+        begun = int(max(names.max(), max(parents, default=0))) + 1
+        daughters = np.arange(begun, begun + 2 * len(mothers))
+        parents.update(zip(daughters.tolist(), np.tile(names[mothers], 2).tolist(), strict=True))
+        kept = np.setdiff1d(np.arange(fresh), mothers)
+        names = np.concatenate([names[kept], daughters])
+        points = np.concatenate([points[kept], points[mothers] - shift, points[mothers] + shift])
+        points = points + _motion(points, shape, axes, move * diameter, generator)
+        points[:, axes] = np.clip(points[:, axes], 0, shape[axes] - 1)
+    return np.stack(frames), parents
+
+
+def _relaxed(
+    points: NDArray[np.float64], shape: NDArray[np.float64], axes: list[int], generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Lloyd's iteration on random samples, so that cells are of about one size."""
+    for _ in range(4):
+        samples = np.zeros((60 * len(points), 3))
+        samples[:, axes] = generator.random((len(samples), len(axes))) * shape[axes]
+        owner = KDTree(points).query(samples)[1]
+        weight = np.bincount(owner, minlength=len(points))
+        moved = np.stack([np.bincount(owner, samples[:, axis], len(points)) for axis in range(3)], axis=1)
+        points = np.where(weight[:, None] > 0, moved / np.maximum(weight, 1)[:, None], points)
+    return points
+
+
+def _motion(
+    points: NDArray[np.float64],
+    shape: NDArray[np.float64],
+    axes: list[int],
+    mean: float,
+    generator: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Half of it a smooth flow, half each cell's own; steps of the given mean length."""
+    wave = generator.normal(size=(3, 3)) * np.pi / shape.max()
+    flow = np.sin(points @ wave + generator.random(3) * 2 * np.pi)
+    own = generator.normal(size=points.shape)
+    motion = np.zeros_like(points)
+    for part in (flow, own):
+        part = part * np.isin(range(3), axes)
+        motion += part / np.linalg.norm(part, axis=1).mean()
+    return np.asarray(motion * (mean / np.linalg.norm(motion, axis=1).mean()))
