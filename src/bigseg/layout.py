@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-SCORES, SEAMS, PROVENANCE = "scores.json", "seams.json", "provenance.json"
+SCORES, SEAMS, PROVENANCE, TRACKS = "scores.json", "seams.json", "provenance.json", "tracks.parquet"
 """Files in the folder of a sample's results."""
 
 
 def time_name(time: int) -> str:
     """The name of a time point in paths: ``t0003``."""
     return f"t{time:04d}"
+
+
+def _when(time: int | None) -> str:
+    return "all" if time is None else time_name(time)
 
 
 MADE_AGAIN = "run `bigseg verify --fix`, which finds all that is damaged, then snakemake, which makes just that again"
@@ -61,8 +65,12 @@ class Layout:
         return self.result / str(level)
 
     def labels(self, level: int = 0) -> Path:
-        """Label array of a pyramid level, (t, z, y, x)."""
+        """Label array of a pyramid level, (t, z, y, x) uint64."""
         return self.result / "labels" / "segmentation" / str(level)
+
+    def tracks(self, level: int = 0) -> Path:
+        """Array of tracks of a pyramid level, (t, z, y, x) uint32."""
+        return self.result / "labels" / "tracks" / str(level)
 
     @property
     def boundary_map(self) -> Path:
@@ -98,14 +106,18 @@ class Layout:
         """The file that is locked while an array is made."""
         return self.folder / "locks" / ("-".join(path.parts[-3:]) + ".lock")
 
-    def table(self, stage: str, name: str, time: int, piece: int | None = None) -> Path:
-        """A Parquet table of a stage, of one piece or of a whole time point."""
+    def table(self, stage: str, name: str, time: int | None, piece: int | None = None) -> Path:
+        """A Parquet table of a stage, of one piece or of a whole time point; ``time`` None is over all of them."""
         suffix = "" if piece is None else f"-{piece:06d}"
-        return self.folder / stage / time_name(time) / f"{name}{suffix}.parquet"
+        return self.folder / stage / _when(time) / f"{name}{suffix}.parquet"
 
     def multicut_quality(self, time: int) -> Path:
         """Energy of a multicut and what it is compared with."""
         return self.folder / "partition" / time_name(time) / "quality.json"
+
+    def drift(self, time: int) -> Path:
+        """Motion of the whole from the time point before to this one."""
+        return self.folder / "track" / time_name(time) / "drift.json"
 
     def statistics(self, time: int) -> Path:
         """Global intensity statistics of one time point."""
@@ -118,8 +130,7 @@ class Layout:
 
     def pieces_lock(self, stage: str, time: int | None, step: str) -> Path:
         """The file of which each piece of a step locks a byte while a job works on it."""
-        when = "all" if time is None else time_name(time)
-        return self.folder / "locks" / f"{stage}-{when}-{step}.lock"
+        return self.folder / "locks" / f"{stage}-{_when(time)}-{step}.lock"
 
     @property
     def run_lock(self) -> Path:
@@ -143,5 +154,4 @@ class Layout:
         return self._job("attempts", stage, time, unit, ".json")
 
     def _job(self, kind: str, stage: str, time: int | None, unit: str, suffix: str) -> Path:
-        when = "all" if time is None else time_name(time)
-        return self.folder / kind / stage / when / f"{unit}{suffix}"
+        return self.folder / kind / stage / _when(time) / f"{unit}{suffix}"

@@ -56,7 +56,7 @@ wildcard_constraints:
     sample="|".join(JOBS.plans),
     time=r"t\d+",
     blocks=r"\d+-\d+",
-    kind="image|labels",
+    kind="image|labels|tracks",
     level=r"\d+",
 
 
@@ -131,4 +131,5 @@ RUN = (
 )
 PLACES = " --places {params.places:q}"
 RUN_TIME = RUN + " --time {wildcards.time}"
+RUN_WINDOWS = RUN + " --blocks {wildcards.blocks}"
 RUN_BATCH = RUN_TIME + " --blocks {wildcards.blocks}"

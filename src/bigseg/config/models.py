@@ -23,6 +23,7 @@ from bigseg.config.stages import (
     Segment,
     Supervoxels,
 )
+from bigseg.config.tracking import Track
 
 
 class Blocks(Settings):
@@ -81,6 +82,7 @@ class Config(Settings):
     segment: Segment = Field(default=Segment(), description=str(Segment.__doc__))
     pyramid: Pyramid = Field(default=Pyramid(), description=str(Pyramid.__doc__))
     measure: Measure = Field(default=Measure(), description=str(Measure.__doc__))
+    track: Track = Field(default=Track(), description=str(Track.__doc__))
     evaluate: Evaluate = Field(default=Evaluate(), description=str(Evaluate.__doc__))
     seams: Seams = Field(default=Seams(), description=str(Seams.__doc__))
     report: Report = Field(default=Report(), description=str(Report.__doc__))

@@ -1,9 +1,11 @@
-"""Measurements of labelled objects that add up over blocks."""
+"""Measurements of labelled objects that add up over blocks, and other names for objects."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+
+from bigseg.kernels.clusters import look_up
 
 Triple = tuple[int, int, int]
 
@@ -77,3 +79,23 @@ def object_table(
             edge |= (low == 0) | (high == length - 1)
     table["touches_edge"] = edge
     return table
+
+
+def rename(labels: np.ndarray, ids: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """Replace labels of any size by other ones.
+
+    Args:
+        labels: (z, y, x) unsigned labels, 0 is background.
+        ids: (n,) the labels that occur, ascending, without 0.
+        names: (n,) integers, what each becomes.
+
+    Returns:
+        (z, y, x) of the type of ``names``, 0 where ``labels`` is 0.
+
+    Raises:
+        KeyError: a label is not among ``ids``.
+    """
+    codes, found = pd.factorize(labels.reshape(-1))
+    values = np.zeros(len(found), names.dtype)
+    values[found > 0] = look_up(found[found > 0], ids, names)
+    return values[codes].reshape(labels.shape)

@@ -25,6 +25,7 @@ from bigseg.stages.partition.levels import PartitionLevel
 from bigseg.stages.partition.settings import MULTICUTS
 from bigseg.stages.pyramid import PyramidBlocks
 from bigseg.stages.step import Step, image_parameters
+from bigseg.stages.track.settings import is_tracked
 
 STORED = ("image", "maps", "supervoxels", "labels", "tables")
 """What is stored: the copy of the image, the maps of stage ``predict``, supervoxels, labels, and tables of blocks."""
@@ -126,7 +127,7 @@ def estimate(workflow: Workflow, sample: str) -> SampleEstimate:
 
 def _step(workflow: Workflow, sample: str, name: str, costs: Calibration) -> StepEstimate:
     plan, step = workflow.plans[sample], workflow.step(name, sample, None)
-    batches = {time: workflow.batch_names(name, sample, time) for time in (plan.times if step.per_time else (None,))}
+    batches = {time: workflow.batch_names(name, sample, time) for time in workflow.times(name, sample)}
     jobs = sum(map(len, batches.values()))
     threads = workflow.config.execution.threads if step.in_batches or step.stage == "partition" else 1
     gpus = workflow.gpus() if step.stage == "predict" else 0
@@ -166,7 +167,7 @@ def voxels_read(plan: SamplePlan, step: Step) -> float:
         return float(volume * _LEFT**step.level)
     if step.name == "partition.root":
         return float(volume * _LEFT ** step.parameters["levels"])
-    if not step.in_batches:
+    if not step.in_batches or not step.per_time:  # a piece of those over all time points is no block
         return 0.0
     return volume * halo_factor(plan.grid, step)
 
@@ -189,7 +190,8 @@ def _bytes(workflow: Workflow, plan: SamplePlan, costs: Calibration) -> tuple[fl
     channels, kind = plan.header.number_of_channels, plan.header.dtype
     image = each["image"] * channels * _itemsize(kind)
     copied = image_parameters(workflow.config, plan)["copy"]
-    results = image * (volume * copied + coarse) + each["labels"] * (volume + coarse)
+    label_images = 2 if is_tracked(workflow.config, plan) else 1
+    results = image * (volume * copied + coarse) + label_images * each["labels"] * (volume + coarse)
     work = (each["maps"] + each["supervoxels"] + each["tables"]) * volume
     work += BYTES_PER_FILE * _TABLES_PER_BLOCK * plan.grid.number_of_blocks * times
     return results, work

@@ -27,6 +27,7 @@ _BYTES_PER_VOXEL = {
     "segment": 48,
     "pyramid": 120,
     "measure": 56,
+    "track": 64,
     "evaluate": 64,
     "seams": 56,
 }
@@ -53,6 +54,12 @@ it with the second attempt."""
 
 _BYTES_PER_OBJECT_IN_CONTACT = 2000
 """Where every contact of an object is held, of one time point after the other; measured, with two parts being added."""
+
+_TRACKING_MB = 150
+"""What the solver of integer programs needs to be there."""
+
+_BYTES_PER_DETECTION = {True: 300, False: 4000}
+"""Of the table of tracks alone, or with candidate events and their integer program; measured by ``make bench-track``."""
 
 _BYTES_PER_SUPERVOXEL = {True: 5000, False: 1200}
 """Of a solve with all its edges, of a multicut or not: measured by ``make bench-partition`` (3.6 and 0.7 kB)."""
@@ -93,6 +100,8 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
     voxels = prod(plan.grid.shape)
     if isinstance(step, PartitionLevel):
         need = _superblock_mb(plan, step) * threads
+    elif step.stage == "track" and not (step.in_batches and step.per_time):
+        need = _track_mb(plan, step)
     elif step.in_batches:
         halo = step.parameters.get("halo", (0, 0, 0))
         outer = prod(min(n, b + 2 * h) for n, b, h in zip(plan.grid.shape, plan.grid.block_shape, halo, strict=True))
@@ -112,6 +121,15 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
     else:
         need = voxels // _VOXELS_PER_OBJECT * _BYTES_PER_OBJECT * (1 if step.per_time else len(plan.times)) // 1_000_000
     return (_BASE_MB + need) << (attempt - 1)
+
+
+def _track_mb(plan: SamplePlan, step: Step) -> int:
+    """All objects of the time points that are in memory at once, with their candidate events."""
+    times = min(len(plan.times), 2 * step.parameters["window"]) if "window" in step.parameters else 2
+    if step.name == "track.table":
+        times = len(plan.times)
+    objects = prod(plan.grid.shape) // _VOXELS_PER_OBJECT
+    return int(_TRACKING_MB + times * objects * _BYTES_PER_DETECTION[step.name == "track.table"] // 1_000_000)
 
 
 def _superblock_mb(plan: SamplePlan, step: PartitionLevel) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -101,9 +101,14 @@ class Workflow:
         """Every job as (step, sample, time point, batch)."""
         for sample in self.plans:
             for name in self.steps(sample):
-                for time in self.plans[sample].times if find_step(name).per_time else (None,):
+                for time in self.times(name, sample):
                     for batch in self.batch_names(name, sample, time):
                         yield name, sample, time, batch
+
+    def times(self, name: str, sample: str) -> Sequence[int | None]:
+        """The time points of a sample that a step has jobs for; one None for a step over all of them."""
+        kind = find_step(name)
+        return kind.times_of(self.plans[sample].times) if kind.per_time else (None,)
 
     def batch_names(self, name: str, sample: str, time: int | None) -> list[str | None]:
         """Names of the batches of a step at a time point; one None for a step of a single piece."""

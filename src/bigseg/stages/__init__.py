@@ -23,6 +23,15 @@ from bigseg.stages.seams import SeamsBlocks, SeamsSummary
 from bigseg.stages.segment import SegmentBlocks, SegmentContacts, SegmentObjects
 from bigseg.stages.step import Step
 from bigseg.stages.supervoxels import SupervoxelsBlocks
+from bigseg.stages.track.blocks import TrackBlocks
+from bigseg.stages.track.contacts import TrackContacts
+from bigseg.stages.track.detections import TrackDetections
+from bigseg.stages.track.drift import TrackDrift
+from bigseg.stages.track.links import TrackLinks
+from bigseg.stages.track.overlaps import TrackOverlaps
+from bigseg.stages.track.settings import OF_FRAGMENTS, is_tracked
+from bigseg.stages.track.table import TrackTable
+from bigseg.stages.track.windows import TrackSeams, TrackWindows, number_of_seams
 
 if TYPE_CHECKING:
     from bigseg.config import Config
@@ -44,9 +53,18 @@ STEPS: dict[str, type[Step]] = {
         SegmentContacts,
         SegmentObjects,
         SegmentBlocks,
-        PyramidMetadata,
         MeasureBlocks,
         MeasureTable,
+        TrackDrift,
+        TrackOverlaps,
+        TrackContacts,
+        TrackDetections,
+        TrackLinks,
+        TrackWindows,
+        TrackSeams,
+        TrackTable,
+        TrackBlocks,
+        PyramidMetadata,
         EvaluateBlocks,
         EvaluateScores,
         SeamsBlocks,
@@ -84,19 +102,48 @@ def find_step(name: str) -> type[Step]:
 def steps_of(config: Config, plan: SamplePlan) -> list[str]:
     """The steps that a sample needs, in order, with the levels of its partition and pyramid."""
     levels = pyramid_levels(plan.grid.shape, plan.voxel_size_um, config.pyramid.smallest)
+    coarser = range(1, len(levels))
     names: list[str] = []
     for name in STEPS:
         if name == "partition.root":
             names += [f"partition.level{n}" for n in range(number_of_levels(config, plan))]
-        if name == "pyramid.metadata":
-            names += [f"pyramid.{kind}{n}" for n in range(1, len(levels)) for kind in ("image", "labels")]
-        if name.startswith("evaluate.") and plan.sample.truth is None:
-            continue
-        if name.startswith("seams.") and plan.grid.number_of_blocks == 1:
-            continue  # a single block has no faces
-        if name in ("graph.evidence", "partition.lifted") and not evidence_roles(plan.sample, config.partition.method):
-            continue
-        if name in ("partition.energy", "partition.quality") and config.partition.method not in MULTICUTS:
-            continue
-        names.append(name)
+        if name == "measure.blocks":
+            names += [f"pyramid.{kind}{n}" for n in coarser for kind in ("image", "labels")]
+        if name == "pyramid.metadata" and is_tracked(config, plan):
+            names += [f"pyramid.tracks{n}" for n in coarser]
+        if _is_needed(name, config, plan):
+            names.append(name)
     return names
+
+
+def _is_needed(name: str, config: Config, plan: SamplePlan) -> bool:
+    """Whether a sample needs a step."""
+    method = config.partition.method
+    match name.partition("."):
+        case "evaluate", _, _:
+            return plan.sample.truth is not None
+        case "seams", _, _:
+            return plan.grid.number_of_blocks > 1  # a single block has no faces
+        case ("graph", _, "evidence") | ("partition", _, "lifted"):
+            return bool(evidence_roles(plan.sample, method))
+        case "partition", _, "energy" | "quality":
+            return method in MULTICUTS
+        case "track", _, step:
+            return is_tracked(config, plan) and _is_needed_to_track(step, config, plan)
+        case _:
+            return True
+
+
+def _is_needed_to_track(step: str, config: Config, plan: SamplePlan) -> bool:
+    method = config.track.method
+    match step:
+        case "drift":
+            return config.track.drift
+        case "contacts":
+            return method in OF_FRAGMENTS
+        case "seams":
+            return method != "volume" and number_of_seams(config, plan) > 0
+        case "links" | "windows":
+            return method != "volume"
+        case _:
+            return True

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from dataclasses import asdict
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from bigseg.config.samples import owner
 from bigseg.errors import UserError
@@ -27,6 +27,7 @@ from bigseg.stages.step import (
     read_figures,
     storage_parameters,
 )
+from bigseg.stages.track.settings import is_tracked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +41,13 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
+Kind = Literal["image", "labels", "tracks"]
+
+_FIRST = {"image": "ingest.blocks", "labels": "segment.blocks", "tracks": "track.blocks"}
+"""The step that writes full resolution."""
+
+_DTYPE = {"labels": "uint64", "tracks": "uint32"}
+
 
 def image_axes(config: Config, plan: SamplePlan) -> str:
     """Axes of all levels of the result's image: those of the user's array where that is level 0."""
@@ -51,7 +59,7 @@ class PyramidBlocks(BlockStep):
     """Blocks of one level of the image or the labels, made from the level before."""
 
     stage, version = "pyramid", VERSION
-    kind: ClassVar[Literal["image", "labels"]]
+    kind: ClassVar[Kind]
     level: ClassVar[int]
 
     @classmethod
@@ -66,7 +74,7 @@ class PyramidBlocks(BlockStep):
             "chunk_shape": [min(c, n) for c, n in zip(plan.chunk_shape, levels[cls.level].shape, strict=True)],
             "finer_shape": list(levels[cls.level - 1].shape),
             "factor": list(levels[cls.level].factor),
-            "dtype": plan.header.dtype if cls.kind == "image" else "uint64",
+            "dtype": _DTYPE.get(cls.kind, plan.header.dtype),
             "channels": plan.header.number_of_channels if cls.kind == "image" else 1,
             "axes": image_axes(config, plan) if cls.kind == "image" else "tzyx",
         }
@@ -85,10 +93,7 @@ class PyramidBlocks(BlockStep):
     def needs_within(self, box: Box) -> list[Need]:
         """The blocks of the level before under this one."""
         finer = Grid(triple(self.parameters["finer_shape"]), self.grid.block_shape)
-        if self.level > 1:
-            before = f"pyramid.{self.kind}{self.level - 1}"
-        else:
-            before = "ingest.blocks" if self.kind == "image" else "segment.blocks"
+        before = f"pyramid.{self.kind}{self.level - 1}" if self.level > 1 else _FIRST[self.kind]
         return [Need(before, finer.touching(self._finer_box(box)), finer.number_of_blocks)]
 
     def intact(self, piece: int, record: Record) -> bool:
@@ -128,7 +133,13 @@ class PyramidBlocks(BlockStep):
         return Box(begin, end)
 
     def _path(self, level: int) -> Path:
-        return self.layout.image(level) if self.kind == "image" else self.layout.labels(level)
+        match self.kind:
+            case "image":
+                return self.layout.image(level)
+            case "labels":
+                return self.layout.labels(level)
+            case "tracks":
+                return self.layout.tracks(level)
 
     def _finer(self) -> VolumeArray | Source:
         from bigseg.volumes.image import open_image
@@ -146,7 +157,8 @@ class PyramidBlocks(BlockStep):
 
         if self.kind == "image":
             return coarse_image(self.layout, self._path(self.level), self.parameters, self.time, self.name)
-        return stage_array(self.layout, self._path(self.level), self.parameters, self.time, "uint64", self.name)
+        dtype = self.parameters["dtype"]
+        return stage_array(self.layout, self._path(self.level), self.parameters, self.time, dtype, self.name)
 
 
 def _scale(length: int, coarse: int) -> int:
@@ -158,7 +170,7 @@ def _scale(length: int, coarse: int) -> int:
 
 
 @cache
-def pyramid_step(kind: Literal["image", "labels"], level: int) -> type[PyramidBlocks]:
+def pyramid_step(kind: Kind, level: int) -> type[PyramidBlocks]:
     """The step of one level, named e.g. ``pyramid.labels2``."""
     return type(
         f"Pyramid{kind.title()}{level}", (PyramidBlocks,), {"step": f"{kind}{level}", "kind": kind, "level": level}
@@ -167,8 +179,8 @@ def pyramid_step(kind: Literal["image", "labels"], level: int) -> type[PyramidBl
 
 def pyramid_step_named(name: str) -> type[PyramidBlocks] | None:
     """The step with a name such as ``labels2``, or None if it is no such name."""
-    match = re.fullmatch(r"(image|labels)([1-9]\d*)", name)
-    return pyramid_step(match[1], int(match[2])) if match else None
+    match = re.fullmatch(r"(image|labels|tracks)([1-9]\d*)", name)
+    return pyramid_step(cast("Kind", match[1]), int(match[2])) if match else None
 
 
 class PyramidMetadata(WholeStep):
@@ -191,7 +203,12 @@ class PyramidMetadata(WholeStep):
             "channels": list(plan.header.channels),
             "owner": owner(plan.sample),
             "name": plan.name,
+            **({"tracks": True} if is_tracked(config, plan) else {}),
         }
+
+    @property
+    def _tracked(self) -> bool:
+        return bool(self.parameters.get("tracks"))
 
     def needs(self, piece: int) -> list[Need]:
         """All levels of all time points."""
@@ -200,10 +217,8 @@ class PyramidMetadata(WholeStep):
         for time in self.parameters["times"]:
             for number, level in enumerate(self.parameters["levels"]):
                 blocks = range(Grid(triple(level["shape"]), block).number_of_blocks)
-                if number == 0:
-                    steps = ["ingest.blocks", "segment.blocks"]
-                else:
-                    steps = [f"pyramid.image{number}", f"pyramid.labels{number}"]
+                kinds = ("image", "labels", "tracks") if self._tracked else ("image", "labels")
+                steps = [f"pyramid.{kind}{number}" if number else _FIRST[kind] for kind in kinds]
                 found += [Need(step, blocks, len(blocks), in_key=False, time=time) for step in steps]
         return found
 
@@ -226,12 +241,14 @@ class PyramidMetadata(WholeStep):
             shape = triple(level["shape"])
             VolumeArray(self.layout.image(number), self.parameters["axes"], shape)
             VolumeArray(self.layout.labels(number), "tzyx", shape)
+            if self._tracked:
+                VolumeArray(self.layout.tracks(number), "tzyx", shape)
         return digest_json(self.parameters)
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the metadata and all levels that they name are still there."""
         levels = range(len(self.parameters["levels"]))
-        arrays = [path for level in levels for path in (self.layout.image(level), self.layout.labels(level))]
-        labels = self.layout.labels().parent
-        groups = (self.layout.result, labels.parent, labels)
+        places = [self.layout.image, self.layout.labels, *([self.layout.tracks] if self._tracked else [])]
+        arrays = [place(level) for level in levels for place in places]
+        groups = [self.layout.result, self.layout.labels().parents[1], *(place(0).parent for place in places[1:])]
         return all((folder / "zarr.json").exists() for folder in (*arrays, *groups))

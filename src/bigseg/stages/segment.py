@@ -198,18 +198,11 @@ class SegmentBlocks(BlockStep):
 
     def _names(self, piece: int) -> np.ndarray:
         """Compose the tables for the supervoxels of one block; nothing of the whole volume is loaded."""
-        from bigseg.kernels.signed_graph import follow
-        from bigseg.stages.partition.superblocks import object_names
-        from bigseg.volumes.tables import read_range, read_table
+        from bigseg.stages.partition.superblocks import final_names
+        from bigseg.volumes.tables import read_table
 
         ids = read_table(self.layout.table("graph", "nodes", self.time, piece), ["id"])["id"]
-        tree = Octree(self.grid.blocks_per_axis)
-        objects = object_names(self.layout, self.time, tree, self.parameters["levels"], ids)
-        if not len(objects):
-            return objects
-        limits = int(objects.min()), int(objects.max()) + 1
-        renamed = read_range(self.layout.table("segment", "map", self.time), "id", *limits)
-        return follow(objects, renamed["id"], renamed["cluster"])
+        return final_names(self.layout, self.time, Octree(self.grid.blocks_per_axis), self.parameters["levels"], ids)
 
     @cached_property
     def _store(self) -> VolumeArray:

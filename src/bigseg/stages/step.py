@@ -107,6 +107,11 @@ class Step(ABC):
         """The name of a job's marker and ledger: the step, and the batch if there is one."""
         return cls.step if batch is None else f"{cls.step}-{batch}"
 
+    @classmethod
+    def times_of(cls, times: Sequence[int]) -> Sequence[int]:
+        """The time points, of those of the sample in ascending order, that the step has jobs for."""
+        return times
+
     @property
     def name(self) -> str:
         """``stage.step``."""

@@ -41,20 +41,25 @@ def result_metadata(layout: Layout, parameters: dict[str, Any]) -> dict[Path, di
 
     They depend on the parameters alone.
     """
-    labels = layout.labels().parent
-    segmentation = {
-        "version": NGFF_VERSION,
-        "multiscales": [_multiscale("segmentation", "tzyx", parameters)],
-        "image-label": {"version": NGFF_VERSION, "source": {"image": "../../"}},
-    }
+    labels = [layout.labels().parent, *([layout.tracks().parent] if parameters.get("tracks") else [])]
     image = {
         "version": NGFF_VERSION,
         "multiscales": [_multiscale(parameters["name"], parameters["axes"], parameters)],
     }
     return {
-        labels / "zarr.json": _group({"ome": segmentation}),
-        labels.parent / "zarr.json": _group({"ome": {"version": NGFF_VERSION, "labels": [labels.name]}}),
+        **{folder / "zarr.json": _group({"ome": _label_image(folder.name, parameters)}) for folder in labels},
+        labels[0].parent / "zarr.json": _group(
+            {"ome": {"version": NGFF_VERSION, "labels": [folder.name for folder in labels]}}
+        ),
         layout.result / "zarr.json": _group({"bigseg": parameters["owner"], "ome": image}),
+    }
+
+
+def _label_image(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "version": NGFF_VERSION,
+        "multiscales": [_multiscale(name, "tzyx", parameters)],
+        "image-label": {"version": NGFF_VERSION, "source": {"image": "../../"}},
     }
 
 
@@ -90,10 +95,10 @@ def _group(attributes: dict[str, Any]) -> dict[str, Any]:
 
 def _drop_other_levels(layout: Layout, count: int) -> None:
     """Remove levels of an earlier, deeper pyramid: viewers and validators would take them for part of this one."""
-    for folder in (layout.result, layout.labels().parent):
-        for entry in folder.iterdir():
+    for folder in (layout.result, layout.labels().parent, layout.tracks().parent):
+        for entry in folder.iterdir() if folder.exists() else ():
             if entry.name.isdigit() and int(entry.name) >= count:
                 for marker in layout.status("pyramid").glob(f"*/*{entry.name}-*.json"):
-                    if marker.name.startswith((f"image{entry.name}-", f"labels{entry.name}-")):
+                    if marker.name.startswith((f"image{entry.name}-", f"labels{entry.name}-", f"tracks{entry.name}-")):
                         marker.unlink(missing_ok=True)  # of an earlier configuration: this one has no such level
                 shutil.rmtree(entry)

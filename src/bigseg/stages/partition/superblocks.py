@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bigseg.errors import UserError
 from bigseg.geometry.grid import LOCAL_ID_BITS
 from bigseg.geometry.octree import Octree
-from bigseg.kernels.signed_graph import Ids, SignedEdges, among
+from bigseg.kernels.signed_graph import Ids, SignedEdges, among, follow
 from bigseg.kernels.superblock import Superblock
 from bigseg.layout import MADE_AGAIN, Layout
 from bigseg.resume.digest import digest_arrays
@@ -128,6 +128,16 @@ def object_names(layout: Layout, time: int, tree: Octree, levels: int, supervoxe
         table, place = _rows_of(map_path(layout, time), names[waiting])
         names[waiting] = table["cluster"][place]
     return names
+
+
+def final_names(layout: Layout, time: int, tree: Octree, levels: int, supervoxels: Ids) -> Ids:
+    """As :func:`object_names`, after small objects were merged (step ``segment.objects``)."""
+    objects = object_names(layout, time, tree, levels, supervoxels)
+    if not len(objects):
+        return objects
+    limits = int(objects.min()), int(objects.max()) + 1
+    renamed = read_range(layout.table("segment", "map", time), "id", *limits)
+    return follow(objects, renamed["id"], renamed["cluster"])
 
 
 def _rows_of(path: Path, names: Ids) -> tuple[Table, NDArray[np.int64]]:

@@ -1,0 +1,88 @@
+"""The events that may happen between a time point and the one before, with their costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bigseg.resume.digest import digest_arrays, digest_json
+from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, digest_tables, grid_parameters
+from bigseg.stages.track.detections import needs_detections
+from bigseg.stages.track.drift import read_drift
+from bigseg.stages.track.settings import NESTED, VERSION, PairStep, largest_shift, movie_parameters
+
+if TYPE_CHECKING:
+    from bigseg.config import Config
+    from bigseg.planning.sample import SamplePlan
+    from bigseg.resume.ledger import Record
+
+TABLES = ("links", "divisions", "appearance", "disappearance")
+
+
+class TrackLinks(PairStep, WholeStep):
+    """Make the candidates of a pair of time points from overlaps and distances."""
+
+    stage, step, version = "track", "links", VERSION
+    passing = True
+
+    @classmethod
+    def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
+        """The coefficients of the costs."""
+        return {
+            **grid_parameters(plan),
+            **movie_parameters(plan),
+            "voxel_size_um": list(plan.voxel_size_um),
+            "largest_shift": list(largest_shift(config, plan)),
+            "costs": config.track.costs.model_dump(),
+            "joint": config.track.method in NESTED,
+        }
+
+    def needs(self, piece: int) -> list[Need]:
+        """The detections of both time points and what they share."""
+        blocks = range(self.grid.number_of_blocks)
+        found = [
+            needs_detections(self.previous),
+            needs_detections(self.time),
+            Need("track.overlaps", blocks, len(blocks)),
+        ]
+        return [*found, Need("track.drift", [0])] if any(self.parameters["largest_shift"]) else found
+
+    def evidence(self, piece: int) -> str:
+        """The time point before."""
+        return digest_json(self.previous)
+
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether all tables are still there."""
+        return all(self.layout.table("track", name, self.time).exists() for name in TABLES)
+
+    def process(self, piece: int) -> Outcome:
+        """Make them and write their tables."""
+        import numpy as np
+
+        from bigseg.kernels.tracking.candidates import LinkCosts, candidates
+        from bigseg.kernels.tracking.overlaps import add_up_overlaps
+        from bigseg.stages.track.tables import overlaps_of, pair_tables, read_detected
+        from bigseg.volumes.tables import read_table, write_table
+
+        voxel_size = np.array(self.parameters["voxel_size_um"])
+        blocks = range(self.grid.number_of_blocks)
+        shared = add_up_overlaps([read_table(self.layout.table("track", "overlaps", self.time, b)) for b in blocks])
+        before, after = (
+            read_detected(self.layout, time, nested=self.parameters["joint"]) for time in (self.previous, self.time)
+        )
+        pair = candidates(
+            before.detections,
+            after.detections,
+            overlaps_of(before, after, shared, float(voxel_size.prod())),
+            LinkCosts(**self.parameters["costs"]),
+            np.array(read_drift(self)) * voxel_size,
+            self.gap,
+        )
+        written = pair_tables(pair, before, after)
+        for name in TABLES:
+            write_table(self.layout.table("track", name, self.time), written[name])
+        digest = digest_arrays(*(column for name in TABLES for column in written[name].values()))
+        return Outcome(digest, {"links": len(pair.links), "divisions": len(pair.divisions)})
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """All tables."""
+        return digest_tables(self.layout.table("track", name, self.time) for name in TABLES)

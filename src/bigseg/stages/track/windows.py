@@ -1,0 +1,230 @@
+"""The choice among candidate events, in windows of time points, and across the seams between windows."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from bigseg.errors import UserError
+from bigseg.geometry.movie import Seam, Window, seam_ranges, window_ranges
+from bigseg.resume.digest import digest_arrays, digest_json
+from bigseg.stages.step import Need, Outcome, Parameters, Step, digest_tables
+from bigseg.stages.track.detections import needs_detections
+from bigseg.stages.track.settings import NESTED, VERSION, movie_parameters
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bigseg.config import Config
+    from bigseg.geometry.grid import Grid
+    from bigseg.kernels.tracking.model import Choice, Flags, Pair, Solution
+    from bigseg.layout import Layout
+    from bigseg.planning.sample import SamplePlan
+    from bigseg.resume.ledger import Record
+
+
+class _Solve(Step):
+    """A step whose pieces are runs of consecutive time points."""
+
+    stage, version, per_time = "track", VERSION, False
+    passing = True
+    looked_up_by: ClassVar[tuple[str, ...]] = ("times",)
+
+    @classmethod
+    def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
+        """The method and the windows."""
+        settings = config.track
+        joint = settings.method in NESTED
+        return {
+            **movie_parameters(plan),
+            "method": settings.method,
+            "window": settings.window,
+            "joint": settings.joint.model_dump() if joint else None,
+        }
+
+    @abstractmethod
+    def seen(self, piece: int) -> Sequence[int]:
+        """Positions, in the list of time points, of those that a piece looks at."""
+
+    @abstractmethod
+    def solve(self, piece: int) -> Solution:
+        """What is chosen, at :meth:`decided`."""
+
+    @abstractmethod
+    def decided(self, piece: int) -> Sequence[int]:
+        """Positions of the time points whose solution a piece writes."""
+
+    def pieces_of(self, blocks: Collection[int], grid: Grid) -> list[int]:
+        """All, if there are any blocks."""
+        return list(range(self.number_of_pieces)) if blocks else []
+
+    def voxels(self, piece: int) -> int:
+        """Nothing that a rate in voxels would describe."""
+        return 0
+
+    def needs(self, piece: int) -> list[Need]:
+        """The detections and candidate events of all time points that it looks at."""
+        times = [self.times[position] for position in self.seen(piece)]
+        pairs = [Need("track.links", [0], time=time) for time in times[1:]]
+        return [*(needs_detections(time) for time in times), *pairs]
+
+    def evidence(self, piece: int) -> str:
+        """Which time points these are."""
+        return digest_json([self.times[position] for position in self.seen(piece)])
+
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether both tables are still there."""
+        return all(path.exists() for path in self._paths(piece))
+
+    def process(self, piece: int) -> Outcome:
+        """Solve and write what was chosen."""
+        from bigseg.kernels.tracking.program import TimeLimitError
+        from bigseg.stages.track.tables import solution_tables
+        from bigseg.volumes.tables import write_table
+
+        try:
+            solution = self.solve(piece)
+        except TimeLimitError as error:
+            raise UserError(str(error), "choose a smaller track.window, or track.method: greedy") from error
+        tables = solution_tables(solution)
+        for path, table in zip(self._paths(piece), tables, strict=True):
+            write_table(path, table)
+        events, taken = tables
+        digest = digest_arrays(*events.values(), *taken.values())
+        divisions = int((events["second"] >= 0).sum())
+        return Outcome(digest, {"links": len(events["second"]) - divisions, "divisions": divisions})
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """Both tables."""
+        return digest_tables(self._paths(piece))
+
+    @property
+    def times(self) -> list[int]:
+        """The time points of the movie."""
+        found: list[int] = self.parameters["times"]
+        return found
+
+    def read(self, positions: Sequence[int]) -> tuple[list[Pair], list[Choice | None]]:
+        """The candidate events and choices of consecutive time points."""
+        from bigseg.stages.track.tables import read_choice, read_pair
+
+        times = [self.times[position] for position in positions]
+        pairs = [read_pair(self.layout, time) for time in times[1:]]
+        joint = self.parameters["joint"]
+        return pairs, [None if joint is None else read_choice(self.layout, time, joint) for time in times]
+
+    def _paths(self, piece: int) -> list[Path]:
+        return solution_paths(self.layout, self.step, piece)
+
+
+def solution_paths(layout: Layout, step: str, piece: int) -> list[Path]:
+    """The tables of events and of what is taken that a piece of ``windows`` or ``seams`` writes."""
+    return [layout.table("track", f"{step}-{name}", None, piece) for name in ("events", "taken")]
+
+
+def number_of_seams(config: Config, plan: SamplePlan) -> int:
+    """Seams between the windows of a sample."""
+    return len(window_ranges(len(plan.times), config.track.window, 0)) - 1
+
+
+class TrackWindows(_Solve):
+    """Solve windows of time points, independently of each other."""
+
+    step = "windows"
+
+    @property
+    def windows(self) -> list[Window]:
+        """All windows; with a context only where what is taken at one time point depends on others."""
+        joint = self.parameters["joint"]
+        return window_ranges(len(self.times), self.parameters["window"], joint["context"] if joint else 0)
+
+    @property
+    def number_of_pieces(self) -> int:
+        """One per window."""
+        return len(self.windows)
+
+    def describe(self, piece: int) -> str:
+        """The time points."""
+        decided = self.decided(piece)
+        return f"time points {self.times[decided[0]]} to {self.times[decided[-1]]}"
+
+    def seen(self, piece: int) -> Sequence[int]:
+        """The window with its context."""
+        window = self.windows[piece]
+        return range(window.first, window.last)
+
+    def decided(self, piece: int) -> Sequence[int]:
+        """The window."""
+        window = self.windows[piece]
+        return range(window.begin, window.end)
+
+    def solve(self, piece: int) -> Solution:
+        """Solve the window."""
+        from bigseg.kernels.tracking.greedy import solve_greedy
+        from bigseg.kernels.tracking.windows import solve_window
+
+        pairs, choices = self.read(self.seen(piece))
+        if self.parameters["method"] == "greedy":
+            return solve_greedy(pairs)
+        return solve_window(self.windows[piece], pairs, choices)
+
+
+class TrackSeams(_Solve):
+    """Solve the time points around the seam of two windows again, with what these take at its ends."""
+
+    step = "seams"
+
+    @property
+    def seams(self) -> list[Seam]:
+        """All seams."""
+        joint = self.parameters["joint"]
+        return seam_ranges(len(self.times), self.parameters["window"], joint["context"] if joint else 1)
+
+    @property
+    def number_of_pieces(self) -> int:
+        """One per seam."""
+        return len(self.seams)
+
+    def describe(self, piece: int) -> str:
+        """Where it is."""
+        at = self.seams[piece].at
+        return f"between time points {self.times[at - 1]} and {self.times[at]}"
+
+    def needs(self, piece: int) -> list[Need]:
+        """Also what the two windows take."""
+        windows = len(self.seams) + 1
+        return [*super().needs(piece), Need("track.windows", [piece, piece + 1], windows)]
+
+    def seen(self, piece: int) -> Sequence[int]:
+        """The time points around it."""
+        seam = self.seams[piece]
+        return range(seam.first, seam.last)
+
+    def decided(self, piece: int) -> Sequence[int]:
+        """The same."""
+        return self.seen(piece)
+
+    def solve(self, piece: int) -> Solution:
+        """Solve around the seam."""
+        from bigseg.kernels.tracking.greedy import solve_greedy
+        from bigseg.kernels.tracking.windows import solve_seam
+
+        seam = self.seams[piece]
+        pairs, choices = self.read(self.seen(piece))
+        if self.parameters["method"] == "greedy":
+            return solve_greedy(pairs)
+        before, after = self._taken(piece, seam.first), self._taken(piece + 1, seam.last - 1)
+        return solve_seam(seam, pairs, before, after, choices)
+
+    def _taken(self, window: int, position: int) -> Flags:
+        """What a window takes at a time point."""
+        from bigseg.stages.track.tables import taken_at
+        from bigseg.volumes.tables import read_table
+
+        _, taken = solution_paths(self.layout, "windows", window)
+        joint = self.parameters["joint"]
+        begin = window_ranges(len(self.times), self.parameters["window"], joint["context"] if joint else 0)[
+            window
+        ].begin
+        return taken_at(read_table(taken), position - begin)
