@@ -99,6 +99,13 @@ BASES = {
     "referenced": ("referenced", "gasp"),
 }
 
+TRACKING: dict[str, Settings] = {
+    "lifted multicut": {"method": "volume"},
+    "mutex watershed": {"method": "joint"},
+    "referenced": {"drift": True},
+}
+"""What the movies of these configurations are tracked by, if not by default."""
+
 HOLDS = {
     "": lambda b: True,
     "intensity": lambda b: b["predict"]["method"] == "intensity",
@@ -114,6 +121,13 @@ HOLDS = {
     "affinities": lambda b: b["partition"]["method"] in ("lifted_multicut", "mutex_watershed"),
     "truth": lambda b: "truth" in b["samples"]["a"],
     "anisotropic": lambda b: True,
+    "movie": lambda b: True,
+    "linked": lambda b: b["track"].get("method") != "volume",
+    "joint": lambda b: b["track"].get("method") == "joint",
+    "volume": lambda b: b["track"].get("method") == "volume",
+    "drift": lambda b: b["track"].get("drift", False),
+    "drift, referenced": lambda b: b["track"].get("drift", False),  # of these the image is referenced
+    "drift, shallow pyramid": lambda b: False,
 }
 
 
@@ -274,7 +288,8 @@ def test_each_key_reaches_exactly_what_is_declared(data):
     walked: set[str] = set()
     wrong = {}
     for name, (method, partition, *roles) in BASES.items():
-        changed, wrong[name] = walk(base(data, method, partition, *roles))
+        settings = base(data, method, partition, *roles) | {"track": TRACKING.get(name, {})}
+        changed, wrong[name] = walk(settings)
         walked |= changed
     assert not any(wrong.values()), wrong
     assert walked | set(NOT_WALKED) == keys, "keys for which no configuration above has another legal value"

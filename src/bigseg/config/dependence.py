@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from bigseg.config.tracking import Costs, Joint, Volume
+
 CONDITIONS = {
     "": "",
     "intensity": "`intensity`",
@@ -24,6 +26,13 @@ CONDITIONS = {
     "affinities": "`lifted_multicut`, `mutex_watershed`",
     "truth": "where there is a truth",
     "anisotropic": "where voxels are no cubes",
+    "movie": "where there is more than one time point",
+    "linked": "`program`, `greedy`, `joint`",
+    "joint": "`joint`",
+    "volume": "`volume`",
+    "drift": "with `drift`",
+    "drift, referenced": "with `drift`, where the image is an OME-Zarr that is not copied",
+    "drift, shallow pyramid": "with `drift`, in volumes of which no level of the pyramid is small enough for it",
 }
 """Where a key reaches a stage: the method in use, or something about the sample; in the words of the reference page."""
 
@@ -35,10 +44,16 @@ class Use(NamedTuple):
     where: str = ""
 
 
-_IMAGE = (Use("ingest"), *(Use(stage, "referenced") for stage in ("predict", "pyramid", "measure")))
-_OWNER = (Use("ingest"), Use("predict", "referenced"), Use("pyramid"), Use("measure", "referenced"))
+_DRIFTING = Use("track", "drift, referenced")
+_IMAGE = (Use("ingest"), *(Use(stage, "referenced") for stage in ("predict", "pyramid", "measure")), _DRIFTING)
+_OWNER = (Use("ingest"), Use("predict", "referenced"), Use("pyramid"), Use("measure", "referenced"), _DRIFTING)
 _TRUTH = (Use("evaluate"), Use("seams"))
-_STORED = tuple(Use(stage) for stage in ("ingest", "predict", "supervoxels", "segment", "pyramid"))
+_MOVIE = (Use("track", "movie"),)
+_LINKED = (Use("track", "linked"),)
+_JOINT = (Use("track", "joint"),)
+_VOLUME = (Use("track", "volume"),)
+_DRIFT = (Use("track", "drift"),)
+_STORED = (*(Use(stage) for stage in ("ingest", "predict", "supervoxels", "segment", "pyramid")), *_MOVIE)
 _BLOCKS = (*_STORED, *(Use(stage) for stage in ("graph", "partition", "measure", "seams")), Use("evaluate", "truth"))
 _LABEL_MAP = (Use("graph", "lifted_multicut"),)
 _LIFTED = (Use("partition", "lifted_multicut"),)
@@ -61,6 +76,7 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
         Use("supervoxels"),
         Use("pyramid"),
         Use("measure"),
+        *_MOVIE,
     ),
     "samples.<name>.truth": _TRUTH,
     **_volume("truth", _TRUTH),
@@ -79,7 +95,7 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
     "samples.<name>.affinities.voxel_size_um": (),
     "samples.<name>.affinities.offsets": (Use("graph", "affinities"), *_LIFTED),
     "samples.<name>.affinities.invert": (Use("graph", "affinities"),),
-    "samples.<name>.times": (Use("pyramid"), Use("measure"), Use("evaluate", "truth"), Use("seams")),
+    "samples.<name>.times": (Use("pyramid"), Use("measure"), *_MOVIE, Use("evaluate", "truth"), Use("seams")),
     "results": (),
     "work": (),
     "blocks.block_shape": _BLOCKS,
@@ -89,9 +105,10 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
         Use("predict", "referenced"),
         Use("pyramid", "referenced"),
         Use("measure", "referenced"),
+        _DRIFTING,
     ),
     "predict.method": (Use("predict"),),
-    "predict.channel": (Use("predict", "channel"), Use("measure")),
+    "predict.channel": (Use("predict", "channel"), Use("measure"), *_DRIFT),
     "predict.invert": _INTENSITY,
     "predict.percentiles": (Use("predict", "percentiles"),),
     "predict.sigma": _INTENSITY,
@@ -129,7 +146,14 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
     "partition.lifted.semantic_repulsion": _LIFTED,
     "partition.lifted.affinities_weight": _LIFTED,
     "segment.minimum_object_size": (Use("segment"),),
-    "pyramid.smallest": (Use("pyramid"),),
+    "pyramid.smallest": (Use("pyramid"), Use("track", "drift, shallow pyramid")),
+    "track.method": (*_MOVIE, Use("pyramid", "movie")),
+    "track.drift": _MOVIE,
+    "track.maximum_drift_um": _DRIFT,
+    "track.window": _LINKED,
+    **{f"track.costs.{key}": _LINKED for key in Costs.model_fields},
+    **{f"track.joint.{key}": _JOINT for key in Joint.model_fields},
+    **{f"track.volume.{key}": _VOLUME for key in Volume.model_fields},
     "evaluate.ignore_zero": (Use("evaluate", "truth"),),
     "seams.distance": (Use("seams"),),
     "seams.minimum_cut": (Use("seams"),),

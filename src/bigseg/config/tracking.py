@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from bigseg.config.model import PositiveFloat, Probability, Settings
 
 Cost = Annotated[float, Field(ge=0, le=1000)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Costs(Settings):
@@ -40,8 +41,27 @@ class Costs(Settings):
 
 
 class Joint(Settings):
-    """`joint`: which merged objects are candidates, and what taking one is worth."""
+    """`joint`: which of the merged objects are candidates, and what taking one is worth. See docs/tracking.md."""
 
+    minimum_height: Fraction = Field(
+        default=0.0, description="Objects with a mean boundary between them below this are merged in any case."
+    )
+    maximum_height: Fraction = Field(
+        default=1.0, description="Objects with a mean boundary between them above this are never merged."
+    )
+    minimum_volume_um3: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=0.0, description="Smaller candidates are left out, in µm³."
+    )
+    maximum_volume_um3: PositiveFloat | None = Field(
+        default=None, description="Larger candidates are left out, in µm³; null keeps all."
+    )
+    minimum_change: Fraction = Field(
+        default=0.05, description="A candidate that lacks less than this share of the next larger one is left out."
+    )
+    cover: Cost = Field(default=2.0, description="Reward for taking a candidate: smaller values leave more out.")
+    persistence: Cost = Field(
+        default=1.0, description="Reward for a candidate that stands out at every threshold of the boundary map."
+    )
     context: Annotated[int, Field(ge=1, le=20)] = Field(
         default=3, description="Time points on either side of a window, or of the seam of two, that are looked at."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bigseg.geometry.box import triple
 from bigseg.resume.digest import digest_arrays
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bigseg.config import Config
-    from bigseg.layout import Layout
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
 
@@ -47,7 +46,8 @@ class TrackDetections(WholeStep):
 
     def process(self, piece: int) -> Outcome:
         """Write the tables."""
-        from bigseg.stages.track.tables import fragments_of, hierarchy_tables
+        from bigseg.stages.track.nested import hierarchy_tables
+        from bigseg.stages.track.tables import fragments_of
         from bigseg.volumes.tables import write_table
 
         z, y, x = self.parameters["voxel_size_um"]
@@ -93,10 +93,3 @@ class TrackDetections(WholeStep):
 def needs_detections(time: int) -> Need:
     """The need for the detections of a time point."""
     return Need("track.detections", [0], time=time)
-
-
-def read_columns(layout: Layout, name: str, time: int) -> dict[str, Any]:
-    """A table of the detections of a time point."""
-    from bigseg.volumes.tables import read_table
-
-    return read_table(layout.table("track", name, time))

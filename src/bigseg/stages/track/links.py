@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
 
-TABLES = ("links", "divisions", "appearance", "disappearance")
+TABLES = ("links", "divisions", "appearance", "disappearance", "scale")
 
 
 class TrackLinks(PairStep, WholeStep):
@@ -60,24 +60,24 @@ class TrackLinks(PairStep, WholeStep):
 
         from bigseg.kernels.tracking.candidates import LinkCosts, candidates
         from bigseg.kernels.tracking.overlaps import add_up_overlaps
-        from bigseg.stages.track.tables import overlaps_of, pair_tables, read_detected
+        from bigseg.stages.track.nested import nested_overlaps, weighed
+        from bigseg.stages.track.tables import detections_of, overlaps_of, pair_tables
         from bigseg.volumes.tables import read_table, write_table
 
         voxel_size = np.array(self.parameters["voxel_size_um"])
         blocks = range(self.grid.number_of_blocks)
-        shared = add_up_overlaps([read_table(self.layout.table("track", "overlaps", self.time, b)) for b in blocks])
-        before, after = (
-            read_detected(self.layout, time, nested=self.parameters["joint"]) for time in (self.previous, self.time)
-        )
-        pair = candidates(
-            before.detections,
-            after.detections,
-            overlaps_of(before, after, shared, float(voxel_size.prod())),
-            LinkCosts(**self.parameters["costs"]),
-            np.array(read_drift(self)) * voxel_size,
-            self.gap,
-        )
-        written = pair_tables(pair, before, after)
+        parts = [read_table(self.layout.table("track", "overlaps", self.time, block)) for block in blocks]
+        overlaps = overlaps_of(add_up_overlaps(parts), float(voxel_size.prod()))
+        times, nested = (self.previous, self.time), self.parameters["joint"]
+        if nested:
+            overlaps = nested_overlaps(self.layout, times, overlaps)
+        table = "candidates" if nested else "fragments"
+        before, after = (detections_of(read_table(self.layout.table("track", table, time))) for time in times)
+        costs, drift = LinkCosts(**self.parameters["costs"]), np.array(read_drift(self)) * voxel_size
+        pair = candidates(before, after, overlaps, costs, drift, self.gap)
+        if nested:
+            pair = weighed(self.layout, times, pair)
+        written = pair_tables(pair)
         for name in TABLES:
             write_table(self.layout.table("track", name, self.time), written[name])
         digest = digest_arrays(*(column for name in TABLES for column in written[name].values()))

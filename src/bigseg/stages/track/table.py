@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bigseg.geometry.movie import seam_ranges, window_ranges
+from bigseg.geometry.movie import Seam, Window, seam_ranges, window_ranges
 from bigseg.layout import TRACKS
 from bigseg.resume.digest import digest_arrays
 from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, digest_tables
@@ -27,20 +27,20 @@ class TrackTable(WholeStep):
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
-        """The method and the windows."""
+        """The method and the windows, or how the graph of all time points is partitioned."""
         settings = config.track
-        return {
-            **movie_parameters(plan),
-            "method": settings.method,
-            "window": settings.window,
-            "context": settings.joint.context if settings.method in NESTED else 1,
-        }
+        if settings.method == "volume":
+            rest: Parameters = {"blocks": plan.grid.number_of_blocks, "volume": settings.volume.model_dump()}
+        else:
+            rest = {"window": settings.window, "context": settings.joint.context if settings.method in NESTED else 1}
+        return {**movie_parameters(plan), "method": settings.method, **rest}
 
     def needs(self, piece: int) -> list[Need]:
         """What was chosen everywhere, and where the detections are."""
         detections = [needs_detections(time) for time in self.parameters["times"]]
         if self.parameters["method"] == "volume":
-            return [*detections, Need("track.volume", [0])]
+            blocks, later = range(self.parameters["blocks"]), self.parameters["times"][1:]
+            return [*detections, *(Need("track.overlaps", blocks, len(blocks), time=time) for time in later)]
         windows, seams = len(self._windows), len(self._seams)
         found = [*detections, Need("track.windows", range(windows), windows)]
         return [*found, Need("track.seams", range(seams), seams)] if seams else found
@@ -51,12 +51,12 @@ class TrackTable(WholeStep):
 
     def process(self, piece: int) -> Outcome:
         """Write the table of tracks, and for each time point the track of each object."""
-        from bigseg.stages.track.lineages import by_volume, by_windows
+        from bigseg.stages.track.lineages import by_windows
+        from bigseg.stages.track.space_time import by_volume
         from bigseg.volumes.tables import write_table
 
-        times = self.parameters["times"]
         if self.parameters["method"] == "volume":
-            tracks, names = by_volume(self.layout, times)
+            tracks, names = by_volume(self.layout, self.parameters)
         else:
             tracks, names = by_windows(self.layout, self.parameters, self._windows, self._seams)
         for path, table in zip(self._paths, (tracks, *names), strict=True):
@@ -74,9 +74,9 @@ class TrackTable(WholeStep):
         return [self.layout.result_folder / TRACKS, *names]
 
     @property
-    def _windows(self):  # type: ignore[no-untyped-def]
+    def _windows(self) -> list[Window]:
         return window_ranges(len(self.parameters["times"]), self.parameters["window"], 0)
 
     @property
-    def _seams(self):  # type: ignore[no-untyped-def]
+    def _seams(self) -> list[Seam]:
         return seam_ranges(len(self.parameters["times"]), self.parameters["window"], self.parameters["context"])

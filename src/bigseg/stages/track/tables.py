@@ -35,6 +35,12 @@ def detections_of(table: Table) -> Detections:
     return Detections(table["id"], position, table["volume_um3"], table["border_um"])
 
 
+def detection_columns(detections: Detections) -> Table:
+    """The columns from which :func:`detections_of` makes detections."""
+    position = dict(zip(_POSITION, detections.position_um.T, strict=True))
+    return {"id": detections.ids, **position, "volume_um3": detections.volume_um3, "border_um": detections.border_um}
+
+
 def overlaps_of(table: Table, voxel_volume_um3: float) -> Overlaps:
     """Overlaps from a table of :func:`bigseg.kernels.tracking.overlaps.add_up_overlaps`."""
     return Overlaps(table["source"], table["target"], table["voxels"] * voxel_volume_um3)

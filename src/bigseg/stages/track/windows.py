@@ -107,7 +107,8 @@ class _Solve(Step):
 
     def read(self, positions: Sequence[int]) -> tuple[list[Pair], list[Choice | None]]:
         """The candidate events and choices of consecutive time points."""
-        from bigseg.stages.track.tables import read_choice, read_pair
+        from bigseg.stages.track.nested import read_choice
+        from bigseg.stages.track.tables import read_pair
 
         times = [self.times[position] for position in positions]
         pairs = [read_pair(self.layout, time) for time in times[1:]]

@@ -1,0 +1,70 @@
+"""Method ``volume``: tracks are the components of one graph of all time points."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bigseg.kernels.tracking.as_volume import Contacts, tracks_as_volume
+from bigseg.kernels.tracking.overlaps import add_up_overlaps
+from bigseg.layout import Layout
+from bigseg.stages.step import Parameters
+from bigseg.volumes.tables import Table, read_table
+
+_LARGEST = 255.0
+"""What the boundary map is at a boundary."""
+_POSITION = ("z_um", "y_um", "x_um")
+
+
+def by_volume(layout: Layout, parameters: Parameters) -> tuple[Table, list[Table]]:
+    """The table of tracks (``tracks.parquet``) and for each time point the track of each object of ``segment``."""
+    times: list[int] = parameters["times"]
+    fragments = [read_table(layout.table("track", "fragments", time)) for time in times]
+    contacts = [_contacts(read_table(layout.table("track", "contacts", time))) for time in times]
+    overlaps = [_overlaps(layout, time, parameters["blocks"]) for time in times[1:]]
+    settings = parameters["volume"]
+    ids = [found["id"] for found in fragments]
+    found = tracks_as_volume(ids, contacts, overlaps, settings["beta"], settings["minimum_length"])
+    rows = [_rows(time, table, tracks) for time, table, tracks in zip(times, fragments, found.tracks, strict=True)]
+    names = [{"id": table["id"], "track": tracks} for table, tracks in zip(fragments, found.tracks, strict=True)]
+    return _table(pd.concat(rows, ignore_index=True)), names
+
+
+def _contacts(table: Table) -> Contacts:
+    return Contacts(table["u"], table["v"], table["count"], table["outside"] / (_LARGEST * table["count"]))
+
+
+def _overlaps(layout: Layout, time: int, blocks: int) -> Contacts:
+    table = add_up_overlaps([read_table(layout.table("track", "overlaps", time, block)) for block in range(blocks)])
+    count = table["voxels"].astype(np.float64)
+    return Contacts(table["source"], table["target"], count, table["evidence"] / (_LARGEST * count))
+
+
+def _rows(time: int, fragments: Table, tracks: NDArray[np.uint32]) -> pd.DataFrame:
+    """One row per track of a time point: its fragments together."""
+    frame = pd.DataFrame({**fragments, "track": tracks, "time": np.int32(time)})[tracks > 0]
+    for name in _POSITION:
+        frame[name] *= frame["volume_um3"]
+    merged = frame.groupby("track", as_index=False).agg(
+        {"time": "first", "id": "min", "volume_um3": "sum", **dict.fromkeys(_POSITION, "sum")}
+    )
+    for name in _POSITION:
+        merged[name] /= merged["volume_um3"]
+    return merged
+
+
+def _table(rows: pd.DataFrame) -> Table:
+    """The table of tracks; what looks like a division is one track, because it is one component."""
+    span = rows.groupby("track")["time"].agg(["min", "max"])
+    number = len(rows)
+    return {
+        "time": rows["time"].to_numpy(np.int32),
+        "object": rows["id"].to_numpy(np.uint64),
+        "track": rows["track"].to_numpy(np.uint32),
+        "parent": np.zeros(number, np.uint32),
+        "generation": np.zeros(number, np.uint16),
+        "start": span["min"].loc[rows["track"]].to_numpy(np.int32),
+        "end": span["max"].loc[rows["track"]].to_numpy(np.int32),
+        **{name: rows[name].to_numpy(np.float64) for name in (*_POSITION, "volume_um3")},
+    }
