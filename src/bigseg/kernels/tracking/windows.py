@@ -1,74 +1,21 @@
-"""Long movies in windows of time points, and the seams between them.
+"""Long movies in windows of time points, and the seams between them (:mod:`bigseg.geometry.movie`).
 
-Round 1: each window [begin, end) is solved with some time points of context on either side, and what lies inside it is
-kept. Round 2: at each seam, between two windows, the program over the time points around it is solved again, with the
-detections that are taken at its two ends as the windows decided. Windows are independent of each other, and so are
-seams. A window and a seam are known by positions in the list of time points, which need not be consecutive times.
+Round 1: each window is solved with some time points of context on either side, and what lies inside it is kept. Round 2:
+at each seam the program over the time points around it is solved again, with the detections that are taken at its two
+ends as the windows decided. Windows are independent of each other, and so are seams.
 
 Where every detection must be taken (no :class:`~bigseg.kernels.tracking.model.Choice`), pairs have nothing in common:
 the outgoing events of one time point and the incoming ones of the next. Then windows with any context, also none, give
 the solution of the whole movie.
-
-The windows never move: each has ``window`` time points but the last, which has up to twice as many, and a time point
-that is added at the end changes nothing but the last window and what touches it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from bigseg.geometry.movie import Seam, Window
 from bigseg.kernels.tracking.model import Choice, Flags, Pair, Solution
-
-
-@dataclass(frozen=True)
-class Window:
-    """Positions in the list of time points."""
-
-    begin: int
-    """First one whose detections it decides."""
-    end: int
-    """One after the last."""
-    first: int
-    """First one it sees."""
-    last: int
-    """One after the last it sees."""
-
-
-@dataclass(frozen=True)
-class Seam:
-    """Positions in the list of time points; its first and last one belong to two neighbouring windows."""
-
-    at: int
-    """Where the later window begins."""
-    first: int
-    """First one it sees; what is taken there is fixed, unless it is the first of the movie."""
-    last: int
-    """One after the last it sees; what is taken at the last is fixed, unless it is the last of the movie."""
-    number_of_times: int
-    """Time points of the movie."""
-
-
-def window_ranges(number_of_times: int, window: int, context: int) -> list[Window]:
-    """The windows of a movie.
-
-    Args:
-        number_of_times: time points in the list.
-        window: time points of a window, at least 2.
-        context: time points that it sees on either side, at most ``window``.
-    """
-    raise NotImplementedError
-
-
-def seam_ranges(number_of_times: int, window: int, reach: int) -> list[Seam]:
-    """The seams of the same windows.
-
-    Args:
-        number_of_times: time points in the list.
-        window: time points of a window.
-        reach: time points on either side of the seam, 1 … window / 2; with 1, only the pair across it is solved.
-    """
-    raise NotImplementedError
+from bigseg.kernels.tracking.program import solve
 
 
 def solve_window(
@@ -89,7 +36,9 @@ def solve_window(
     Returns:
         Solution for its time points begin … end - 1.
     """
-    raise NotImplementedError
+    found = solve(pairs, choices, time_limit=time_limit)
+    begin, end = window.begin - window.first, window.end - window.first
+    return Solution(found.selected[begin:end], found.events[begin : end - 1])
 
 
 def solve_seam(
@@ -114,18 +63,6 @@ def solve_seam(
     Returns:
         Solution for its time points first … last - 1.
     """
-    raise NotImplementedError
-
-
-def compose(
-    windows: Sequence[Window], parts: Sequence[Solution], seams: Sequence[Seam], joints: Sequence[Solution]
-) -> Solution:
-    """The solution of the movie: what the windows found, except around the seams.
-
-    Args:
-        windows: all windows in order.
-        parts: what :func:`solve_window` found.
-        seams: all seams in order.
-        joints: what :func:`solve_seam` found.
-    """
-    raise NotImplementedError
+    first = None if seam.first == 0 else before
+    last = None if seam.last == seam.number_of_times else after
+    return solve(pairs, choices, first, last, time_limit=time_limit)

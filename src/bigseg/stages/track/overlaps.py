@@ -66,7 +66,7 @@ class TrackOverlaps(PairStep, BlockStep):
         from bigseg.kernels.tracking.overlaps import count_overlaps
         from bigseg.volumes.tables import write_table
 
-        here, there = _shared(self.grid.box(piece), self._drift, self.grid.shape)
+        here, there = shared_boxes(self.grid.box(piece), self._drift, self.grid.shape)
         if here.size:
             columns = count_overlaps(*self._read(here, there))
         else:
@@ -100,7 +100,7 @@ class TrackOverlaps(PairStep, BlockStep):
         return whole_voxels(read_drift(self))
 
 
-def _shared(box: Box, drift: Triple, volume: Triple) -> tuple[Box, Box]:
+def shared_boxes(box: Box, drift: Triple, volume: Triple) -> tuple[Box, Box]:
     """The part of a box that was inside the volume before it drifted, and where that was; empty parts at 0."""
     begin, end = [], []
     for first, past, moved, length in zip(box.begin, box.end, drift, volume, strict=True):
