@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,7 +78,7 @@ def movie_of(tracks: Labels, parents: dict[int, int], voxel_um: Sequence[float] 
         frames.append(lookup[frame])
         truth.append(ids[np.argsort(names)])
     links, divisions = true_events(truth, parents)
-    overlaps = [overlaps_of(a, b, voxel_um) for a, b in zip(frames, frames[1:], strict=False)]
+    overlaps = [overlaps_of(a, b, voxel_um) for a, b in itertools.pairwise(frames)]
     return Movie([detections_of(frame, voxel_um) for frame in frames], overlaps, links, divisions)
 
 
@@ -86,7 +87,7 @@ def true_events(
 ) -> tuple[list[set[tuple[int, int]]], list[set[tuple[int, int, int]]]]:
     """Links and divisions between detections whose tracks are given for each time point."""
     links, divisions = [], []
-    for before, after in zip(truth, truth[1:], strict=False):
+    for before, after in itertools.pairwise(truth):
         row = {int(track): place for place, track in enumerate(before)}
         links.append({(row[int(track)], place) for place, track in enumerate(after) if int(track) in row})
         daughters: dict[int, list[int]] = {}
@@ -140,6 +141,7 @@ def tissue(
     times: int = 6,
     size: int = 160,
     move: float = 0.3,
+    own: float = 0.1,
     dividing: float = 0.1,
     depth: int = 1,
 ) -> tuple[NDArray[np.uint32], dict[int, int]]:
@@ -150,7 +152,8 @@ def tissue(
         cells: at the first time point.
         times: time points.
         size: voxels along y and x (and z, if ``depth`` is more than 1).
-        move: mean distance that a cell moves in a step, in cell diameters, of which half is shared with neighbours.
+        move: mean distance in cell diameters by which a smooth flow carries the cells in a step.
+        own: mean distance in cell diameters that each moves besides.
         dividing: share of the cells that divide in a step.
         depth: planes; 1 is a 2D tissue.
 
@@ -163,10 +166,11 @@ def tissue(
     points = _relaxed(generator.random((cells, 3)) * shape * [depth > 1, 1, 1], shape, axes, generator)
     names = np.arange(1, cells + 1)
     parents: dict[int, int] = {}
-    grid = np.indices(shape.astype(int)).reshape(3, -1).T.astype(float)
+    box = (depth, size, size)
+    grid = np.indices(box).reshape(3, -1).T.astype(float)
     frames = []
     for time in range(times):
-        frames.append(names[KDTree(points).query(grid)[1]].reshape(shape.astype(int)).astype(np.uint32))
+        frames.append(names[KDTree(points).query(grid)[1]].reshape(box).astype(np.uint32))
         if time == times - 1:
             break
         diameter = (np.prod(shape[axes]) / len(points)) ** (1 / len(axes))
@@ -181,8 +185,9 @@ def tissue(
         kept = np.setdiff1d(np.arange(fresh), mothers)
         names = np.concatenate([names[kept], daughters])
         points = np.concatenate([points[kept], points[mothers] - shift, points[mothers] + shift])
-        points = points + _motion(points, shape, axes, move * diameter, generator)
-        points[:, axes] = np.clip(points[:, axes], 0, shape[axes] - 1)
+        points = points + _motion(points, shape, axes, move * diameter, own * diameter, generator)
+        points[:, axes] = np.abs(points[:, axes])  # walls reflect
+        points[:, axes] = shape[axes] - np.abs(shape[axes] - points[:, axes])
     return np.stack(frames), parents
 
 
@@ -204,15 +209,18 @@ def _motion(
     points: NDArray[np.float64],
     shape: NDArray[np.float64],
     axes: list[int],
-    mean: float,
+    flow: float,
+    own: float,
     generator: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """Half of it a smooth flow, half each cell's own; steps of the given mean length."""
+    """A smooth flow and what each point does besides, with steps of the given mean lengths."""
     wave = generator.normal(size=(3, 3)) * np.pi / shape.max()
-    flow = np.sin(points @ wave + generator.random(3) * 2 * np.pi)
-    own = generator.normal(size=points.shape)
+    swirl = np.sin(points @ wave + generator.random(3) * 2 * np.pi) * np.sin(
+        np.pi * points / shape
+    )  # not through walls
+    parts = (swirl, generator.normal(size=points.shape))
     motion = np.zeros_like(points)
-    for part in (flow, own):
-        part = part * np.isin(range(3), axes)
-        motion += part / np.linalg.norm(part, axis=1).mean()
-    return np.asarray(motion * (mean / np.linalg.norm(motion, axis=1).mean()))
+    for part, mean in zip(parts, (flow, own), strict=True):
+        along = part * np.isin(range(3), axes)
+        motion += along * (mean / np.linalg.norm(along, axis=1).mean())
+    return motion
