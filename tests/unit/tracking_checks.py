@@ -144,8 +144,11 @@ def tissue(
     own: float = 0.1,
     dividing: float = 0.1,
     depth: int = 1,
+    conserve: bool = True,
 ) -> tuple[NDArray[np.uint32], dict[int, int]]:
-    """A dense tissue: the Voronoi cells of points that move and divide.
+    """A dense tissue whose cells keep their volumes, move, and divide in two when they are large.
+
+    Cells are those of a power diagram of points; its weights are chosen such that volumes are as wanted.
 
     Args:
         seed: of the random numbers.
@@ -156,39 +159,60 @@ def tissue(
         own: mean distance in cell diameters that each moves besides.
         dividing: share of the cells that divide in a step.
         depth: planes; 1 is a 2D tissue.
+        conserve: False takes the Voronoi diagram as it is, whose volumes change at random.
 
     Returns:
         True tracks (t, z, y, x), and the parent of each track that a division began.
     """
     generator = np.random.default_rng(seed)
-    shape = np.array([depth, size, size], float)
+    box = (depth, size, size)
+    shape = np.array(box, float)
     axes = [axis for axis in range(3) if shape[axis] > 1]
     points = _relaxed(generator.random((cells, 3)) * shape * [depth > 1, 1, 1], shape, axes, generator)
+    volume = np.exp(0.15 * generator.normal(size=cells))
     names = np.arange(1, cells + 1)
     parents: dict[int, int] = {}
-    box = (depth, size, size)
     grid = np.indices(box).reshape(3, -1).T.astype(float)
     frames = []
     for time in range(times):
-        frames.append(names[KDTree(points).query(grid)[1]].reshape(box).astype(np.uint32))
+        owner, points = _cells(points, volume, grid, 12 if conserve else 0)
+        frames.append(names[owner].reshape(box).astype(np.uint32))
         if time == times - 1:
             break
         diameter = (np.prod(shape[axes]) / len(points)) ** (1 / len(axes))
-        fresh = len(points)
-        mothers = np.flatnonzero(generator.random(fresh) < dividing)
+        ripe = volume * np.exp(0.2 * generator.normal(size=len(points)))
+        mothers = np.argsort(ripe)[len(ripe) - round(dividing * len(ripe)) :]
         direction = generator.normal(size=(len(mothers), 3)) * np.isin(range(3), axes)
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
         shift = 0.25 * diameter * direction
         begun = int(max(names.max(), max(parents, default=0))) + 1
         daughters = np.arange(begun, begun + 2 * len(mothers))
         parents.update(zip(daughters.tolist(), np.tile(names[mothers], 2).tolist(), strict=True))
-        kept = np.setdiff1d(np.arange(fresh), mothers)
+        kept = np.setdiff1d(np.arange(len(points)), mothers)
+        share = generator.uniform(0.4, 0.6, len(mothers))
         names = np.concatenate([names[kept], daughters])
         points = np.concatenate([points[kept], points[mothers] - shift, points[mothers] + shift])
+        volume = np.concatenate([volume[kept], volume[mothers] * share, volume[mothers] * (1 - share)])
         points = points + _motion(points, shape, axes, move * diameter, own * diameter, generator)
         points[:, axes] = np.abs(points[:, axes])  # walls reflect
         points[:, axes] = shape[axes] - np.abs(shape[axes] - points[:, axes])
     return np.stack(frames), parents
+
+
+def _cells(
+    points: NDArray[np.float64], volume: NDArray[np.float64], grid: NDArray[np.float64], rounds: int
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The cell of each voxel, and the points, with cells of nearly the wanted volumes."""
+    owner = KDTree(points).query(grid)[1]
+    wanted = volume / volume.sum() * len(grid)
+    radius = (len(grid) / len(points)) ** (1 / 3 if np.ptp(grid[:, 0]) else 1 / 2)
+    weight = np.zeros(len(points))
+    for _ in range(rounds):
+        found = np.bincount(owner, minlength=len(points))
+        weight += 0.25 * radius**2 * np.clip((wanted - found) / wanted, -1, 1)
+        lifted = np.column_stack([points, np.sqrt(weight.max() - weight)])  # distance² − weight as a distance²
+        owner = KDTree(lifted).query(np.column_stack([grid, np.zeros(len(grid))]))[1]
+    return owner, points
 
 
 def _relaxed(

