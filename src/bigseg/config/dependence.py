@@ -81,6 +81,7 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
     "samples.<name>.truth": _TRUTH,
     **_volume("truth", _TRUTH),
     "samples.<name>.truth.voxel_size_um": (),
+    "samples.<name>.truth_lineage": (),
     "samples.<name>.mask": (Use("supervoxels"),),
     **_volume("mask", (Use("supervoxels"),)),
     "samples.<name>.mask.voxel_size_um": (),
