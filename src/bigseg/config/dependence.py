@@ -24,6 +24,8 @@ CONDITIONS = {
     "affinities": "`lifted_multicut`, `mutex_watershed`",
     "truth": "where there is a truth",
     "anisotropic": "where voxels are no cubes",
+    "foreground": "where something tells foreground",
+    "thresholded": "where there is a foreground threshold",
 }
 """Where a key reaches a stage: the method in use, or something about the sample; in the words of the reference page."""
 
@@ -115,6 +117,8 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
     "supervoxels.sigma_weights": (Use("supervoxels"),),
     "supervoxels.alpha": (Use("supervoxels"),),
     "supervoxels.minimum_size": (Use("supervoxels"),),
+    "supervoxels.foreground_threshold": (Use("supervoxels", "foreground"),),
+    "supervoxels.foreground_window": (Use("supervoxels", "thresholded"),),
     "supervoxels.anisotropic": (Use("supervoxels", "anisotropic"),),
     "supervoxels.halo": (Use("supervoxels"),),
     "partition.method": (Use("partition"), Use("graph", "maps")),
@@ -129,6 +133,7 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
     "partition.lifted.semantic_repulsion": _LIFTED,
     "partition.lifted.affinities_weight": _LIFTED,
     "segment.minimum_object_size": (Use("segment"),),
+    "segment.remove_isolated": (Use("segment"),),
     "pyramid.smallest": (Use("pyramid"),),
     "evaluate.ignore_zero": (Use("evaluate", "truth"),),
     "seams.distance": (Use("seams"),),

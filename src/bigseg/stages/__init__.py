@@ -9,6 +9,7 @@ from bigseg.config.samples import evidence_roles
 from bigseg.errors import UserError
 from bigseg.geometry.levels import pyramid_levels
 from bigseg.stages.evaluate import EvaluateBlocks, EvaluateOverlaps, EvaluateScores
+from bigseg.stages.foreground import SupervoxelsHistogram, SupervoxelsThreshold, needs_threshold
 from bigseg.stages.graph import GraphBlocks, GraphEvidence
 from bigseg.stages.ingest import IngestBlocks, IngestStatistics
 from bigseg.stages.measure import MeasureBlocks, MeasureTable
@@ -34,6 +35,8 @@ STEPS: dict[str, type[Step]] = {
         IngestBlocks,
         IngestStatistics,
         PredictBlocks,
+        SupervoxelsHistogram,
+        SupervoxelsThreshold,
         SupervoxelsBlocks,
         GraphBlocks,
         GraphEvidence,
@@ -94,6 +97,8 @@ def steps_of(config: Config, plan: SamplePlan) -> list[str]:
             continue
         if name.startswith("seams.") and plan.grid.number_of_blocks == 1:
             continue  # a single block has no faces
+        if name in ("supervoxels.histogram", "supervoxels.threshold") and not needs_threshold(config, plan):
+            continue
         if name in ("graph.evidence", "partition.lifted") and not evidence_roles(plan.sample, config.partition.method):
             continue
         if name in ("partition.energy", "partition.quality") and config.partition.method not in MULTICUTS:
