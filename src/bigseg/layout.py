@@ -87,6 +87,10 @@ class Layout:
         """Affinities of a network, (t, c, z, y, x) uint8 or float16; their offsets are in predict's parameters."""
         return self.folder / "predict.zarr" / "affinities"
 
+    def foreground_threshold(self, time: int) -> Path:
+        """The threshold of the foreground that was found for one time point."""
+        return self.folder / "supervoxels" / time_name(time) / "threshold.json"
+
     @property
     def model(self) -> Path:
         """What was found out about the network."""

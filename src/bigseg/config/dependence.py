@@ -33,6 +33,8 @@ CONDITIONS = {
     "drift": "with `drift`",
     "drift, referenced": "with `drift`, where the image is an OME-Zarr that is not copied",
     "drift, shallow pyramid": "with `drift`, in volumes of which no level of the pyramid is small enough for it",
+    "foreground": "where something tells foreground",
+    "thresholded": "where there is a foreground threshold",
 }
 """Where a key reaches a stage: the method in use, or something about the sample; in the words of the reference page."""
 
@@ -133,6 +135,8 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
     "supervoxels.sigma_weights": (Use("supervoxels"),),
     "supervoxels.alpha": (Use("supervoxels"),),
     "supervoxels.minimum_size": (Use("supervoxels"),),
+    "supervoxels.foreground_threshold": (Use("supervoxels", "foreground"),),
+    "supervoxels.foreground_window": (Use("supervoxels", "thresholded"),),
     "supervoxels.anisotropic": (Use("supervoxels", "anisotropic"),),
     "supervoxels.halo": (Use("supervoxels"),),
     "partition.method": (Use("partition"), Use("graph", "maps")),
@@ -155,6 +159,7 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
     **{f"track.costs.{key}": _LINKED for key in Costs.model_fields},
     **{f"track.joint.{key}": _JOINT for key in Joint.model_fields},
     **{f"track.volume.{key}": _VOLUME for key in Volume.model_fields},
+    "segment.remove_isolated": (Use("segment"),),
     "evaluate.ignore_zero": (Use("evaluate", "truth"),),
     "seams.distance": (Use("seams"),),
     "seams.minimum_cut": (Use("seams"),),

@@ -20,6 +20,7 @@ of 165 MB each: the one that was submitted, and the one that it starts by `srun`
 _BYTES_PER_VOXEL = {
     "ingest": 24,
     "predict": 30,
+    "supervoxels.histogram": 24,
     "supervoxels": 36,
     "graph": 48,
     "partition.lifted": 48,
@@ -34,11 +35,15 @@ _BYTES_PER_VOXEL = {
 """Peak bytes per voxel of a block with its halo, measured by ``make bench-memory`` and rounded up. A block of the
 pyramid is made from up to eight blocks of the level before; lifted edges are found in the tables of 27 blocks."""
 
+_FOREGROUND_BYTES_PER_VOXEL = 10
+"""Of a block with its halo and the window of the local mean: the map, running sums, and sums."""
+
 _READER_MB = 350
 """Decoded pieces of a user's file (TIFF, HDF5) that are kept in memory."""
 
 _WHOLE_MB = {
     "ingest.statistics": 100,
+    "supervoxels.threshold": 50,
     "partition.quality": 500,
     "pyramid.metadata": 50,
     "report.page": 400,
@@ -59,7 +64,7 @@ _TRACKING_MB = 150
 """What the solver of integer programs needs to be there."""
 
 _BYTES_PER_DETECTION = {True: 300, False: 4000}
-"""Of the table of tracks alone, or with candidate events and their integer program; measured by ``make bench-track``."""
+"""Of the table of tracks alone, or with candidate events and integer program; measured by ``make bench-track``."""
 
 _BYTES_PER_SUPERVOXEL = {True: 5000, False: 1200}
 """Of a solve with all its edges, of a multicut or not: measured by ``make bench-partition`` (3.6 and 0.7 kB)."""
@@ -109,7 +114,7 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
             need = _network_mb(plan, step, outer)
         else:
             per_voxel = _BYTES_PER_VOXEL.get(step.name) or _BYTES_PER_VOXEL[step.stage]
-            need = per_voxel * outer * threads // 1_000_000
+            need = (per_voxel * outer + _foreground_bytes(plan, step)) * threads // 1_000_000
         if step.opens:
             need += _READER_MB * sum(bool(step.parameters.get(role)) for role in ROLES)
     elif step.name in _WHOLE_MB:
@@ -130,6 +135,16 @@ def _track_mb(plan: SamplePlan, step: Step) -> int:
         times = len(plan.times)
     objects = prod(plan.grid.shape) // _VOXELS_PER_OBJECT
     return int(_TRACKING_MB + times * objects * _BYTES_PER_DETECTION[step.name == "track.table"] // 1_000_000)
+
+
+def _foreground_bytes(plan: SamplePlan, step: Step) -> int:
+    """What the local mean of the foreground takes."""
+    foreground = step.parameters.get("foreground")
+    if foreground is None:
+        return 0
+    reach = [h + w for h, w in zip(step.parameters["halo"], foreground["window"], strict=True)]
+    wide = prod(min(n, b + 2 * r) for n, b, r in zip(plan.grid.shape, plan.grid.block_shape, reach, strict=True))
+    return _FOREGROUND_BYTES_PER_VOXEL * wide
 
 
 def _superblock_mb(plan: SamplePlan, step: PartitionLevel) -> int:

@@ -23,6 +23,7 @@ from bigseg.planning.evidence import check_evidence
 from bigseg.planning.headers import sample_headers
 from bigseg.planning.models import check_model, find_model
 from bigseg.resume.files import write_json
+from bigseg.stages.foreground import foreground_parameters
 from bigseg.tracks.ctc import check_lineage_file
 from bigseg.volumes.header import OmeZarrLevel, VolumeHeader
 from bigseg.volumes.label_files import default_key
@@ -127,6 +128,7 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
     )
     if plan.model is not None:
         check_model(plan.model, plan, config.predict)
+    foreground_parameters(config, plan)
     return plan
 
 

@@ -108,10 +108,11 @@ class SegmentObjects(WholeStep):
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
-        """The minimum size."""
+        """The minimum size, and whether what is too small and alone is background."""
         return {
             "blocks": plan.grid.number_of_blocks,
             "minimum_object_size": config.segment.minimum_object_size,
+            **({"remove_isolated": True} if config.segment.remove_isolated else {}),
         }
 
     def needs(self, piece: int) -> list[Need]:
@@ -123,10 +124,10 @@ class SegmentObjects(WholeStep):
         return self.layout.table("segment", "map", self.time).exists()
 
     def process(self, piece: int) -> Outcome:
-        """Write the map from objects that are renamed to what they become part of."""
+        """Write the map from objects that are renamed to what they become part of; 0 is the background."""
         import numpy as np
 
-        from bigseg.kernels.small_objects import Contacts, add_up_contacts, merge_small
+        from bigseg.kernels.small_objects import Contacts, add_up_contacts, merge_small, remove_small
         from bigseg.volumes.tables import read_table, write_table
 
         minimum, blocks = self.parameters["minimum_object_size"], range(self.parameters["blocks"])
@@ -141,6 +142,8 @@ class SegmentObjects(WholeStep):
         voxels = np.bincount(inverse, np.concatenate([part["size"] for part in parts]), len(known))
         sizes[np.searchsorted(ids, known)] = voxels.astype(np.uint64)
         final = merge_small(ids, sizes, contacts, minimum)
+        if self.parameters.get("remove_isolated"):
+            final = remove_small(sizes, final, minimum)
         renamed = final != ids
         write_table(self.layout.table("segment", "map", self.time), {"id": ids[renamed], "cluster": final[renamed]})
         # An object is named by its smallest supervoxel, so each merger renames one.

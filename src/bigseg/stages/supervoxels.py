@@ -11,7 +11,8 @@ from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.grid import supervoxel_id_range
 from bigseg.geometry.halo import watershed_halo
 from bigseg.layout import MADE_AGAIN
-from bigseg.resume.digest import digest_arrays
+from bigseg.resume.digest import digest_arrays, digest_json
+from bigseg.stages.foreground import foreground_level, foreground_parameters
 from bigseg.stages.step import BlockStep, Need, Outcome, Parameters, all_stored, storage_parameters
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class SupervoxelsBlocks(BlockStep):
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
         """The settings, with halo and voxel proportions worked out."""
-        settings = config.supervoxels.model_dump()
+        settings = config.supervoxels.model_dump(exclude={"foreground_threshold", "foreground_window"})
+        foreground = foreground_parameters(config, plan)
         sampling = plan.sampling if settings.pop("anisotropic") else (1.0, 1.0, 1.0)
         halo = settings.pop("halo")
         if halo == "auto":
@@ -47,16 +49,22 @@ class SupervoxelsBlocks(BlockStep):
             "sampling": [round(s, 6) for s in sampling],
             "halo": [0 if n == 1 else h for h, n in zip(halo, plan.grid.shape, strict=True)],
             "mask": plan.sample.mask.place() if plan.sample.mask else None,
+            **({} if foreground is None else {"foreground": foreground}),
         }
 
     def needs_within(self, box: Box) -> list[Need]:
-        """The boundary map of the block and its halo."""
-        return [Need("predict.blocks", self.grid.touching(self._outer(box)), self.grid.number_of_blocks)]
+        """The maps of the block and its halo; of the threshold of the time point only its value."""
+        needed = self._surroundings(self._outer(box))
+        found = [Need("predict.blocks", self.grid.touching(needed), self.grid.number_of_blocks)]
+        if self._foreground is not None and self._foreground["threshold"] == "otsu":
+            found.append(Need("supervoxels.threshold", [0], in_key=False))
+        return found
 
     def evidence(self, piece: int) -> str:
-        """The mask in the block and its halo."""
+        """The mask in the block and its halo, and the threshold of the foreground."""
         mask = self._read_mask(self._outer(self.grid.box(piece)))
-        return "" if mask is None else digest_arrays(mask)
+        found = "" if mask is None else digest_arrays(mask)
+        return found if self._foreground is None else digest_json([found, self._level])
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shards of both arrays are still there."""
@@ -72,11 +80,15 @@ class SupervoxelsBlocks(BlockStep):
 
         box = self.grid.box(piece)
         outer = self._outer(box)
-        mask = self._read_mask(outer)
+        mask, foreground = self._read_mask(outer), self._read_foreground(outer)
+        if foreground is not None:
+            mask = foreground if mask is None else mask & foreground
         if mask is not None and not mask[box.inside(outer).slices].any():
             local, count, continues = np.zeros(box.shape, np.uint32), 0, np.zeros(box.shape, np.uint8)
         else:
             boundary = read_boundary(self.layout, self.time, outer, self.grid.shape)
+            if foreground is not None:
+                boundary[~foreground] = 255  # distances are those to the background, too
             run = stacked_watershed if self.parameters["dimension"] == "stacked_2d" else distance_watershed
             z, y, x = self.parameters["sampling"]
             labels = run(
@@ -119,6 +131,34 @@ class SupervoxelsBlocks(BlockStep):
     def _outer(self, box: Box) -> Box:
         halo: Triple = triple(self.parameters["halo"])
         return box.grow(halo, halo, self.grid.shape)
+
+    def _surroundings(self, box: Box) -> Box:
+        """What tells foreground in a box."""
+        if self._foreground is None:
+            return box
+        window = triple(self._foreground["window"])
+        return box.grow(window, window, self.grid.shape)
+
+    @property
+    def _foreground(self) -> Parameters | None:
+        """How foreground is told, None where all is."""
+        return self.parameters.get("foreground")
+
+    @cached_property
+    def _level(self) -> int:
+        """The lowest foreground value, read once per job."""
+        return foreground_level(self.layout, self.time, self.parameters["foreground"])
+
+    def _read_foreground(self, box: Box) -> np.ndarray | None:
+        """Which voxels of a box are foreground."""
+        from bigseg.kernels.foreground import is_foreground
+        from bigseg.volumes.image import read_foreground
+
+        if self._foreground is None:
+            return None
+        wide = self._surroundings(box)
+        values = read_foreground(self.layout, self.time, wide, self.grid.shape, self._foreground["map"])
+        return is_foreground(values, self._level, self._foreground["window"], box.inside(wide).slices)
 
     def _read_mask(self, box: Box) -> np.ndarray | None:
         return None if self._mask is None else self._mask.read(self.time, 0, box) != 0

@@ -37,7 +37,7 @@ class Cleaning:
 
 
 def plan_cleaning(workflow: Workflow, sample: str) -> Cleaning:
-    """What may go: maps, supervoxels, and the tables of graph, partition and segment.
+    """What may go: maps, supervoxels, and the tables of supervoxels, graph, partition and segment.
 
     What results consist of stays, and so does all that a report, a table of objects or scores are made of: a new time
     point computes only itself afterwards. A change of a parameter that needs something that is gone makes it again.
@@ -56,7 +56,7 @@ def plan_cleaning(workflow: Workflow, sample: str) -> Cleaning:
             f"run snakemake first; to start anew, delete the folder {layout.folder} yourself",
         )
     found = [layout.boundary_map.parent, layout.supervoxels.parent]
-    for stage in ("graph", "partition", "segment"):
+    for stage in ("supervoxels", "graph", "partition", "segment"):
         found += [path for path in sorted(layout.folder.glob(f"{stage}/*/*")) if path.name != _KEPT_OF_PARTITION]
     present = tuple(path for path in found if path.exists())
     told = []

@@ -163,7 +163,8 @@ def ensure_array(spec: ArraySpec) -> VolumeArray:
     """Open the array that ``spec`` describes, creating it if needed; many jobs may call this at once.
 
     An array of another shape of volume or block, or with other axes, left by an earlier configuration of the same
-    sample, is replaced. An array with fewer time points grows and keeps its data, so that a job needs to know its own time point only.
+    sample, is replaced. An array with fewer time points grows and keeps its data, so that a job needs to know its own
+    time point only.
 
     Raises:
         UserError: the folder cannot be written, or the array that is there is damaged.
