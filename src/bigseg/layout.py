@@ -56,6 +56,11 @@ class Layout:
         return self.result_folder / PROVENANCE
 
     @property
+    def track_table(self) -> Path:
+        """The table of tracks."""
+        return self.result_folder / TRACKS
+
+    @property
     def folder(self) -> Path:
         """Intermediates of the sample."""
         return self.work / self.sample

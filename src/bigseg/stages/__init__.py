@@ -28,6 +28,7 @@ from bigseg.stages.track.blocks import TrackBlocks
 from bigseg.stages.track.contacts import TrackContacts
 from bigseg.stages.track.detections import TrackDetections
 from bigseg.stages.track.drift import TrackDrift
+from bigseg.stages.track.exports import TrackExports
 from bigseg.stages.track.links import TrackLinks
 from bigseg.stages.track.overlaps import TrackOverlaps
 from bigseg.stages.track.settings import OF_FRAGMENTS, is_tracked
@@ -66,6 +67,7 @@ STEPS: dict[str, type[Step]] = {
         TrackWindows,
         TrackSeams,
         TrackTable,
+        TrackExports,
         TrackBlocks,
         PyramidMetadata,
         EvaluateBlocks,
