@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,6 +36,23 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def link_file(source: Path, target: Path) -> None:
+    """Make ``target`` another name of ``source``, which is durable and is never changed in place; a copy if need be.
+
+    Raises:
+        UserError: as :func:`replacing`.
+    """
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        os.link(source, temporary)
+        temporary.replace(target)
+    except OSError:  # no links on this file system, or too many of one file
+        with suppress(OSError):
+            temporary.unlink()
+        with replacing(target) as copy:
+            shutil.copyfile(source, copy)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -56,6 +56,7 @@ class IngestBlocks(BlockStep):
             "dtype": plan.header.dtype,
             "owner": owner(plan.sample),
             "copy": image_parameters(config, plan)["copy"],
+            **background_parameters(plan),
         }
 
     def needs_within(self, box: Box) -> list[Need]:
@@ -91,8 +92,9 @@ class IngestBlocks(BlockStep):
             store = copied_image(self.layout, self.parameters, self.time)
             for channel, block in enumerate(blocks):
                 store.write(self.time, channel, box, block)
-        write_table(self.layout.table("ingest", "histogram", self.time, piece), _count(blocks))
-        return Outcome(digest_arrays(*blocks))
+        counted = _counting(blocks, self.parameters.get("background"))
+        write_table(self.layout.table("ingest", "histogram", self.time, piece), _count(counted))
+        return Outcome(digest_arrays(*blocks), {} if any(block.size for block in counted) else {"empty": True})
 
     def rehash(self, piece: int, record: Record) -> str:
         """The copy of the image, or the image itself where it is used where it lies; the histogram follows from it."""
@@ -107,7 +109,7 @@ class IngestBlocks(BlockStep):
         digest = digest_arrays(*blocks)
         if digest == record.digest:
             path = self.layout.table("ingest", "histogram", self.time, piece)
-            check_copy(path, read_checked(path), _count(blocks))
+            check_copy(path, read_checked(path), _count(_counting(blocks, self.parameters.get("background"))))
         return digest
 
     @property
@@ -138,6 +140,17 @@ class IngestBlocks(BlockStep):
         return block
 
 
+def background_parameters(plan: SamplePlan) -> Parameters:
+    """The intensity of voxels without data, where there are any: their number must not count."""
+    background = plan.sample.background
+    return {} if background is None else {"background": background}
+
+
+def _counting(blocks: Sequence[np.ndarray], background: float | None) -> Sequence[np.ndarray]:
+    """The voxels of each channel of a block that count in the statistics."""
+    return blocks if background is None else [block[block != background] for block in blocks]
+
+
 def _count(blocks: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """The histograms of the channels of a block as the columns of a table."""
     import numpy as np
@@ -165,6 +178,7 @@ class IngestStatistics(WholeStep):
             "channels": plan.header.number_of_channels,
             "dtype": plan.header.dtype,
             "path": plan.sample.input.path,
+            **background_parameters(plan),
         }
 
     def needs(self, piece: int) -> list[Need]:
@@ -187,6 +201,12 @@ class IngestStatistics(WholeStep):
                     yield Histogram(dtype, table["bin"][own], table["count"][own])
 
             merged = merge(parts())
+            if not len(merged.bins):
+                raise UserError(
+                    f"{self.parameters['path']}: time point {self.time}, channel {channel}, holds nothing but the "
+                    f"background {self.parameters['background']:g}",
+                    "correct `background`, or leave the time point out with `times`",
+                )
             write_table(
                 self._merged(channel),
                 {"bin": merged.bins, "count": merged.counts},

@@ -91,6 +91,14 @@ class PyramidBlocks(BlockStep):
             before = "ingest.blocks" if self.kind == "image" else "segment.blocks"
         return [Need(before, finer.touching(self._finer_box(box)), finer.number_of_blocks)]
 
+    def empty_with(self, piece: int) -> list[Need]:
+        """The labels under the block; an image without objects is an image."""
+        return self.needs(piece) if self.kind == "labels" else []
+
+    def arrays(self) -> list[tuple[VolumeArray, int]]:
+        """The level."""
+        return [(self._store, self.parameters["channels"])]
+
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shards are still there."""
         return all_stored(self, self._store, piece, self.parameters["channels"])

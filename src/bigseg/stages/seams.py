@@ -25,6 +25,8 @@ from bigseg.stages.step import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from bigseg.config import Config
@@ -62,9 +64,13 @@ class SeamsBlocks(BlockStep):
             return ""
         return digest_arrays(self._truth.read(self.time, 0, self.grid.box(piece)))
 
+    def tables(self, piece: int) -> list[Path]:
+        """Those of :func:`table_names`."""
+        return [self.layout.table("seams", name, self.time, piece) for name in table_names(self.parameters)]
+
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the tables are still there."""
-        return all(self.layout.table("seams", name, self.time, piece).exists() for name in table_names(self.parameters))
+        return all(path.exists() for path in self.tables(piece))
 
     def process(self, piece: int) -> Outcome:
         """Count and write the block's tables."""

@@ -12,9 +12,8 @@ from bigseg.planning.workflow import Workflow
 from bigseg.progress import Progress
 from bigseg.resume.digest import digest_json
 from bigseg.resume.ledger import Record
-from bigseg.resume.marker import Marker, upstream_digests
-from bigseg.runner import piece_key
-from bigseg.stages.upstream import standing_markers
+from bigseg.resume.marker import Marker
+from bigseg.runner import piece_key, read_upstream
 from bigseg.upkeep.jobs import Job, Selection
 
 
@@ -137,8 +136,8 @@ def _trusted(job: Job) -> dict[int, Record]:
     if not records:
         return {}
     try:
-        digests = upstream_digests(standing_markers(step, job.pieces, keys_only=True))
-        return {piece: record for piece, record in records.items() if record.key == piece_key(step, piece, digests)}
+        told = read_upstream(step, job.pieces)
+        return {piece: record for piece, record in records.items() if record.key == piece_key(step, piece, *told)}
     except UserError:  # what it needs is not there either, so that no run could take anything for done
         return {}
 
