@@ -21,7 +21,6 @@ def bigseg(command, folder: Path, *arguments: str) -> Any:
     return json.loads(done.output)
 
 
-@pytest.mark.xfail(strict=False, reason="fails since steps keep the batches they were done in; not yet understood")
 def test_what_is_damaged_is_made_again_by_its_jobs_alone(finished, command, snakemake):
     """By the commands that `bigseg verify --fix` and `bigseg invalidate` print."""
     before = markers(finished)

@@ -57,17 +57,18 @@ def test_killed_at_any_moment_a_run_goes_on_where_it_was(seed, whole, tmp_path, 
     draw = random.Random(seed)  # noqa: S311
     folder = tmp_path / "killed"
     copy(whole, folder)
-    process, moment = start(folder, *UNTIL), draw.randrange(progress(whole))
+    process, moment = start(folder, *UNTIL), draw.randrange(progress(whole) * 9 // 10)
     assert wait_until(process, lambda: progress(folder) >= moment, 600), (folder / "snakemake.log").read_text()
-    time.sleep(draw.uniform(0, 0.5))
+    time.sleep(draw.uniform(0, 0.2))
     killed = kill_tree(process)
     assert process.poll() == -signal.SIGKILL, "the run was killed too late to test anything"
     before = count(folder)
     assert len(before.begun) - len(before.finished) <= killed.in_hand
 
     locked = snakemake(folder, *UNTIL)
-    assert locked.status != 0
-    assert "--unlock" in locked.text
+    if len(before.finished) < len(count(whole).finished):
+        assert locked.status != 0
+        assert "--unlock" in locked.text
     assert snakemake(folder, "--unlock").status == 0
     done = snakemake(folder, *UNTIL)
     assert done.status == 0, done.text
