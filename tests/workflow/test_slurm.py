@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,6 +29,25 @@ from bigseg.local import run_here
 from bigseg.planning.workflow import Workflow
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.xdist_group("slurm")]
+
+SLOW = """\
+#!{python}
+import time
+from bigseg.cli import main
+from bigseg.stages.supervoxels import SupervoxelsBlocks
+
+process = SupervoxelsBlocks.process
+
+
+def slowly(self, piece):
+    time.sleep({seconds})
+    return process(self, piece)
+
+
+SupervoxelsBlocks.process = slowly
+main()
+"""
+"""A ``bigseg`` whose blocks of stage supervoxels take long enough for something to happen to both jobs meanwhile."""
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROFILE = REPOSITORY / "profiles" / "slurm"
@@ -80,6 +99,14 @@ class Runner:
 
     cluster: Any
     environment: dict[str, str]
+
+    def slowed(self, folder: Path, seconds: float) -> Runner:
+        """The same with jobs whose blocks take that much longer; ``folder`` is a new one, for their ``bigseg``."""
+        folder.mkdir()
+        script = folder / "bigseg"
+        script.write_text(SLOW.format(python=sys.executable, seconds=seconds))
+        script.chmod(0o755)
+        return replace(self, environment={**self.environment, "PATH": f"{folder}:{self.environment['PATH']}"})
 
     def start(self, folder: Path, *arguments: str, snakefile: Path = REPOSITORY / "Snakefile") -> subprocess.Popen[str]:
         """Start it in a folder; what it prints goes to ``snakemake.log`` there."""
@@ -185,8 +212,8 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 300) -> 
 
 
 def start_and_wait(slurm: Runner, folder: Path) -> subprocess.Popen[str]:
-    """Start the run; both jobs have finished a block and go on with the next ones."""
-    process = slurm.start(folder, "--until", "supervoxels", *SQUEUE)
+    """Start the run; both jobs have finished a block and go on with the next ones, for seconds."""
+    process = slurm.slowed(folder.parent / "slow", 2).start(folder, "--until", "supervoxels", *SQUEUE)
 
     def ready() -> bool:
         assert process.poll() is None, (folder / "snakemake.log").read_text()
