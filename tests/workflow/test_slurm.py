@@ -259,7 +259,8 @@ def test_a_job_killed_for_its_memory_comes_back_with_twice_as_much(slurm, folder
     """The rules suppose too little for Snakemake and Python themselves, as they may of a noisy volume."""
     snakefile = folder / "Snakefile"
     rules = (REPOSITORY / "Snakefile").read_text().replace('"workflow/', f'"{REPOSITORY}/workflow/')
-    snakefile.write_text(f"import bigseg.planning.resources\n\nbigseg.planning.resources._BASE_MB = 150\n\n\n{rules}")
+    less = "resources.SNAKEMAKE_MB, resources._BASE_MB = 0, 150"
+    snakefile.write_text(f"from bigseg.planning import resources\n\n{less}\n\n\n{rules}")
     status, text = slurm.run(folder, "--until", "supervoxels", *SQUEUE, snakefile=snakefile)
     assert status == 0, text
     for job, attempts in jobs_of(slurm, folder).items():
