@@ -121,7 +121,7 @@ def _run_pieces(step: Step, blocks: str | None, pieces: range, threads: int, sto
     results = {piece: record.digest for piece, (record, _) in records.items()}
     if len(results) < len(pieces):
         raise StoppedError(f"{step.name}: stopped after {len(results)} of {len(pieces)} blocks; run again to go on")
-    nothing = [piece for piece, (record, _) in records.items() if record.note.get("empty")]
+    nothing = [piece for piece, (record, _) in records.items() if record.empty]
     marker = Marker(step.name, time_point, step.version, digest_json(step.dependence), results, nothing)
     marker.write(marker_path)
     done = sum(fresh for _, fresh in records.values())

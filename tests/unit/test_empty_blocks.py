@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import shutil
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pipeline_checks import changed, digests, done, labels, layout, run
 from pipeline_checks import settings as configuration
+from upkeep_checks import cut_short, found, mended
 
+from bigseg.errors import UserError
 from bigseg.geometry.grid import Grid
 from bigseg.planning.workflow import Workflow
 from bigseg.stages import find_step
@@ -143,6 +150,9 @@ def test_nothing_is_computed_for_blocks_that_follow_from_an_empty_one(tmp_path, 
     for name in ("graph.blocks", "segment.contacts", "segment.blocks", "measure.blocks", "partition.level0"):
         # The block of the mask, and in each of two batches the first empty one.
         assert len(computed[name]) == 3, name
+    # Block 0 alone has labels, and all others look away from it.
+    assert len(computed["seams.blocks"]) == 3
+    assert len(computed["pyramid.image1"]) == Workflow(config, "test").step("pyramid.image1", "a", 0).number_of_pieces
 
 
 def test_a_background_is_left_out_and_does_not_count(tmp_path):
@@ -159,7 +169,6 @@ def test_a_background_is_left_out_and_does_not_count(tmp_path):
     assert labels(plain).all()
     statistics = layout(told).statistics(0).read_text()
     assert f'"voxels": {int((image > 0).sum())}' in statistics
-    # What it says of itself is no part of any result: the same blocks with other digests would not be empty.
     assert done(told, STAGES) == {}
     assert done(changed_sample(told, background=None), STAGES)["supervoxels.blocks"] == 8
 
@@ -199,3 +208,128 @@ def test_a_larger_halo_makes_maps_of_the_blocks_that_it_reaches_and_of_no_others
     again = changed(config_of(tmp_path / "again", image, mask=config["samples"]["a"]["mask"]), supervoxels=further)
     run(again, STAGES)
     assert digests(changed(config, supervoxels=further)) == digests(again)
+
+
+def test_the_image_of_a_background_is_pooled_once(tmp_path, monkeypatch):
+    image = cells(6)
+    image[:, 8:] = 7
+    config = config_of(tmp_path, written(tmp_path, "image.zarr", image), background=7.0)
+    config = {**config, "blocks": {"block_shape": [3, 4, 4]}, "pyramid": {"smallest": 2}}
+    pooled = []
+    process = find_step("pyramid.image1").process
+    monkeypatch.setattr(
+        find_step("pyramid.image1"), "process", lambda self, piece: pooled.append(piece) or process(self, piece)
+    )
+    run(config, STAGES)
+    coarse = zarr.open_array(str(layout(config).image(1)), mode="r")[0, 0]
+    assert (coarse[:, 4:] == 7).all()
+    step = Workflow(config, "test").step("pyramid.image1", "a", 0)
+    below = [piece for piece in range(step.number_of_pieces) if step.grid.box(piece).begin[1] >= 4]
+    assert len(below) > 2
+    assert len(set(pooled) & set(below)) == 2, "one of each batch"
+
+
+def test_a_channel_of_nothing_but_background_is_constant(tmp_path):
+    """Another one than the one that is segmented: an unused detector."""
+    image = np.stack([np.zeros(SHAPE, np.uint8), cells(7)])
+    zarr.create_array(str(tmp_path / "image.zarr"), shape=image.shape, chunks=(1, *BLOCK), dtype="uint8")[...] = image
+    file = {"path": str(tmp_path / "image.zarr"), "axes": "czyx"}
+    config = config_of(tmp_path, file, background=0.0)
+    config = changed(config, predict={"channel": 1})
+    run(config, STAGES)
+    assert labels(config).all()
+    unused, used = json.loads(layout(config).statistics(0).read_text())
+    assert (unused["voxels"], unused["percentiles"]["0"], unused["percentiles"]["100"]) == (0, 0, 0)
+    assert used["voxels"] == image[1].size
+
+
+def test_a_time_point_of_nothing_but_background_is_a_user_error(tmp_path):
+    config = config_of(tmp_path, written(tmp_path, "image.zarr", np.zeros(SHAPE, np.uint8)), background=0.0)
+    with pytest.raises(UserError, match="time point 0 is constant, every voxel is 0"):
+        run(config, STAGES)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_background_is_a_number(tmp_path, value):
+    with pytest.raises(UserError, match="background"):
+        Workflow(config_of(tmp_path, {"path": "image.tif"}, background=value), "config.yaml")
+
+
+@pytest.fixture
+def masked(tmp_path) -> dict:
+    """A finished run in which one block has voxels in the mask."""
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[:4, :5, :5] = 1
+    image = written(tmp_path, "image.zarr", cells(8))
+    config = config_of(tmp_path / "run", image, mask=written(tmp_path, "mask.zarr", mask))
+    run(config, STAGES)
+    return config
+
+
+def inodes(files: Iterable[Path]) -> Counter[int]:
+    """How many of the files have the same content on disk."""
+    return Counter(path.stat().st_ino for path in files)
+
+
+def test_intermediates_share_files_and_results_do_not(masked):
+    """A user may correct labels with a program that writes in place."""
+    place = layout(masked)
+    shared = [path for path in place.supervoxels.rglob("c/**/*") if path.is_file()]
+    assert sorted(inodes(shared).values()) == [1, 3, 4], "one block is full, and a job has its own file"
+    own = [path for path in place.results.rglob("c/**/*") if path.is_file()]
+    assert len(own) > 16
+    assert set(inodes(own).values()) == {1}
+
+
+def test_without_links_files_are_copied(masked, tmp_path, monkeypatch):
+    def refuse(source, target):
+        raise OSError(errno.EOPNOTSUPP, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    again = config_of(tmp_path / "copied", masked["samples"]["a"]["input"], mask=masked["samples"]["a"]["mask"])
+    run(again, STAGES)
+    assert digests(again) == digests(masked)
+    assert everything(again) == everything(masked)
+    files = [path for path in layout(again).folder.rglob("*") if path.is_file()]
+    assert set(inodes(files).values()) == {1}
+    assert not list(layout(again).folder.rglob("*.tmp"))
+
+
+def test_a_damaged_file_is_damage_of_all_blocks_that_share_it(masked):
+    before = everything(masked)
+    grid = Grid(SHAPE, BLOCK)
+    store = layout(masked).supervoxels
+    shard = store / "c" / "0" / "1" / "1" / "1"
+    cut_short(shard)
+    assert grid.number_of_blocks == 8
+    shared = {("supervoxels.blocks", piece) for piece in range(4, 8)}
+    assert found(masked) == shared
+    assert len(mended(masked)) == 1
+    assert done(masked, STAGES) == {"supervoxels.blocks": 4}
+    assert everything(masked) == before
+    assert found(masked) == set()
+
+
+def test_a_marker_that_tells_of_other_empty_blocks_is_damaged(masked):
+    (marker, *_) = sorted(layout(masked).status("supervoxels").rglob("*.json"))
+    told = json.loads(marker.read_text())
+    assert told["empty"] == [1, 2, 3]
+    for wrong in ([0, 1, 2, 3], [1, 2]):
+        marker.write_text(json.dumps({**told, "empty": wrong}))
+        assert found(masked) == {("supervoxels.blocks", None)}
+    mended(masked)
+    assert done(masked, STAGES) == {}
+    assert json.loads(marker.read_text()) == told
+
+
+def test_a_block_that_is_no_longer_empty_leaves_those_that_shared_its_file_alone(masked):
+    """Written in the very file, it would change them all."""
+    labels_before = labels(masked)
+    mask = zarr.open_array(masked["samples"]["a"]["mask"]["path"], mode="r+")
+    mask[6:10, 8:13, 8:13] = 1
+    run(masked, STAGES)
+    made = labels(masked)
+    assert made[0][mask[...] > 0].all()
+    assert not made[0][mask[...] == 0].any()
+    np.testing.assert_array_equal(made[0, :6], labels_before[0, :6])
+    assert found(masked) == set()

@@ -85,6 +85,7 @@ class Sample(Settings):
     )
     background: float | None = Field(
         default=None,
+        allow_inf_nan=False,
         description="Intensity of voxels that hold no data, e.g. 0 where a mosaic was padded: they do not count in the "
         "intensity statistics, and blocks of nothing else, in all channels, get no supervoxels and are skipped.",
     )

@@ -52,6 +52,11 @@ class Record:
         """Whether the output of the piece was durable when this was written."""
         return bool(self.key)
 
+    @property
+    def empty(self) -> bool:
+        """Whether the piece holds nothing (:mod:`bigseg.stages.empty`)."""
+        return bool(self.note.get("empty"))
+
 
 def read_ledger(path: Path) -> list[Record]:
     """The records of one ledger; a line torn by a kill is skipped, its piece is simply done again."""

@@ -33,7 +33,7 @@ class Marker:
     version: int
     fingerprint: str
     digests: Mapping[int, str]
-    empty: Collection[int] = ()
+    empty: Collection[int] = frozenset()
 
     def write(self, path: Path) -> None:
         """Write the marker whole or not at all."""

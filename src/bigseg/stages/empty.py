@@ -3,8 +3,8 @@
 A block is empty where the mask excludes all of it, or where the image holds nothing but the sample's ``background``.
 What follows from an empty block is empty as well, stage by stage (:meth:`bigseg.stages.step.Step.empty_with`): no
 supervoxels, no edges, no objects, zeros. Its output is the same as that of any other empty block of its shape, so the
-first one of a job is computed, and the others repeat it: their shards and tables are other names of its files. Markers
-list empty blocks, so that a job knows of those that it needs without opening anything.
+first one of a job is computed, and the others repeat it (:meth:`bigseg.stages.step.Step.repeat`). Markers list empty
+blocks, so that a job knows of those that it needs without opening anything.
 """
 
 from __future__ import annotations

@@ -187,7 +187,9 @@ class IngestStatistics(WholeStep):
 
     def process(self, piece: int) -> Outcome:
         """Write percentiles, mean and standard deviation of each channel."""
-        from bigseg.kernels.histogram import Histogram, mean_and_deviation, merge, percentiles
+        import numpy as np
+
+        from bigseg.kernels.histogram import Histogram, histogram, mean_and_deviation, merge, percentiles
         from bigseg.volumes.tables import read_table, write_table
 
         dtype = self.parameters["dtype"]
@@ -201,12 +203,9 @@ class IngestStatistics(WholeStep):
                     yield Histogram(dtype, table["bin"][own], table["count"][own])
 
             merged = merge(parts())
-            if not len(merged.bins):
-                raise UserError(
-                    f"{self.parameters['path']}: time point {self.time}, channel {channel}, holds nothing but the "
-                    f"background {self.parameters['background']:g}",
-                    "correct `background`, or leave the time point out with `times`",
-                )
+            voxels = int(merged.counts.sum())
+            if not voxels:  # nothing but background: constant
+                merged = histogram(np.full(1, self.parameters["background"], dtype))
             write_table(
                 self._merged(channel),
                 {"bin": merged.bins, "count": merged.counts},
@@ -217,7 +216,7 @@ class IngestStatistics(WholeStep):
                 {
                     "mean": mean,
                     "standard_deviation": deviation,
-                    "voxels": int(merged.counts.sum()),
+                    "voxels": voxels,
                     "percentiles": dict(zip((f"{p:g}" for p in percents), percentiles(merged, percents), strict=True)),
                     "histogram": digest_arrays(merged.bins, merged.counts),
                 }

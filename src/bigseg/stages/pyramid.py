@@ -92,8 +92,8 @@ class PyramidBlocks(BlockStep):
         return [Need(before, finer.touching(self._finer_box(box)), finer.number_of_blocks)]
 
     def empty_with(self, piece: int) -> list[Need]:
-        """The labels under the block; an image without objects is an image."""
-        return self.needs(piece) if self.kind == "labels" else []
+        """All under the block: of labels none, of an image the background that the sample names."""
+        return self.needs(piece)
 
     def arrays(self) -> list[tuple[VolumeArray, int]]:
         """The level."""

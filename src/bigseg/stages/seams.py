@@ -35,13 +35,11 @@ if TYPE_CHECKING:
     from bigseg.resume.ledger import Record
     from bigseg.volumes.source import Source
 
-VERSION = 1
-
 
 class SeamsBlocks(BlockStep):
     """Count surface, contacts of objects and, with a truth, pairs of labels in a block."""
 
-    stage, step, version = "seams", "blocks", VERSION
+    stage, step, version = "seams", "blocks", 2
     opens = ("_truth",)
 
     @classmethod
@@ -63,6 +61,10 @@ class SeamsBlocks(BlockStep):
         if self.parameters["truth"] is None:
             return ""
         return digest_arrays(self._truth.read(self.time, 0, self.grid.box(piece)))
+
+    def empty_with(self, piece: int) -> list[Need]:
+        """All labels that are looked at, where they are not compared with a truth."""
+        return [] if self.parameters["truth"] else self.needs(piece)
 
     def tables(self, piece: int) -> list[Path]:
         """Those of :func:`table_names`."""
@@ -114,7 +116,7 @@ class SeamsBlocks(BlockStep):
 class SeamsSummary(WholeStep):
     """Write ``seams.json``."""
 
-    stage, step, version, per_time = "seams", "summary", VERSION, False
+    stage, step, version, per_time = "seams", "summary", 1, False
     files = (SEAMS,)
 
     @classmethod

@@ -23,7 +23,7 @@ from bigseg.geometry.grid import Grid
 from bigseg.layout import MADE_AGAIN, Layout
 from bigseg.machine import Machine
 from bigseg.resume.digest import digest_arrays, digest_json
-from bigseg.resume.files import link_file
+from bigseg.resume.files import copy_file, link_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -193,12 +193,17 @@ class Step(ABC):
         return self.process(piece)
 
     def repeat(self, piece: int, like: int) -> None:
-        """Make the output of an empty piece that of another one of the same shape, and durable."""
+        """Make the output of an empty piece that of another one of the same shape, and durable.
+
+        Intermediates become names of the same files. What stays as the result has files of its own: they are the
+        user's, who may correct labels with a program that writes in place.
+        """
+        place = link_file if self.passing else copy_file
         for source, target in zip(self.tables(like), self.tables(piece), strict=True):
-            link_file(source, target)
+            place(source, target)
         for array, channels in self.arrays():
             for channel in range(channels):
-                array.repeat(self.time, channel, self.grid.box(piece), self.grid.box(like))
+                array.repeat(self.time, channel, self.grid.box(piece), self.grid.box(like), place)
 
     def tables(self, piece: int) -> list[Path]:
         """The tables that a piece writes."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
@@ -24,7 +24,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple
 from bigseg.layout import MADE_AGAIN
-from bigseg.resume.files import link_file, write_json
+from bigseg.resume.files import write_json
 from bigseg.resume.locks import locked
 
 # The Rust codec pipeline writes shards about three times as fast as the default one. Blocks are the unit of
@@ -103,8 +103,7 @@ class VolumeArray:
         """
         try:
             for shard in self._shards(t, c, box):
-                if shard.exists() and shard.stat().st_nlink > 1:
-                    shard.unlink()  # it is a name of other blocks' shard as well, and would be written in place
+                shard.unlink(missing_ok=True)  # it may be linked to other blocks' shards, and would be written in place
             self.array[self._index(t, c, box)] = values.reshape((1,) * (len(self.axes) - 3) + box.shape)
             for shard in self._shards(t, c, box):
                 if not shard.exists():  # Zarr stores none for nothing but zeros
@@ -126,14 +125,21 @@ class VolumeArray:
         """Whether every shard of ``box`` exists."""
         return all(shard.exists() for shard in self._shards(t, c, box))
 
-    def repeat(self, t: int, c: int, box: Box, like: Box) -> None:
-        """Store in ``box`` what is stored in ``like``, both whole blocks of zeros, without writing it again.
+    def repeat(self, t: int, c: int, box: Box, like: Box, place: Callable[[Path, Path], None]) -> None:
+        """Store in ``box`` what is stored in ``like``, both whole blocks of one shape, without encoding it again.
+
+        Args:
+            t: time point.
+            c: channel.
+            box: the block that is written.
+            like: a block with the same voxels.
+            place: makes a file (second) that of another (first), durable.
 
         Raises:
             UserError: the folder may not be written.
         """
         for source, shard in zip(self._shards(t, c, like), self._shards(t, c, box), strict=True):
-            link_file(source, shard)
+            place(source, shard)
 
     @property
     def _shard_of_zeros(self) -> bytes:
