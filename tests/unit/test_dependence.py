@@ -120,6 +120,7 @@ HOLDS = {
     "maps": lambda b: "affinities" in b["samples"]["a"],
     "affinities": lambda b: b["partition"]["method"] in ("lifted_multicut", "mutex_watershed"),
     "truth": lambda b: "truth" in b["samples"]["a"],
+    "masked": lambda b: "mask" in b["samples"]["a"],
     "anisotropic": lambda b: True,
     "movie": lambda b: True,
     "linked": lambda b: b["track"].get("method") != "volume",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
@@ -102,6 +102,8 @@ class VolumeArray:
             UserError: the disk is full or may not be written.
         """
         try:
+            for shard in self._shards(t, c, box):
+                shard.unlink(missing_ok=True)  # it may be linked to other blocks' shards, and would be written in place
             self.array[self._index(t, c, box)] = values.reshape((1,) * (len(self.axes) - 3) + box.shape)
             for shard in self._shards(t, c, box):
                 if not shard.exists():  # Zarr stores none for nothing but zeros
@@ -122,6 +124,22 @@ class VolumeArray:
     def stored(self, t: int, c: int, box: Box) -> bool:
         """Whether every shard of ``box`` exists."""
         return all(shard.exists() for shard in self._shards(t, c, box))
+
+    def repeat(self, t: int, c: int, box: Box, like: Box, place: Callable[[Path, Path], None]) -> None:
+        """Store in ``box`` what is stored in ``like``, both whole blocks of one shape, without encoding it again.
+
+        Args:
+            t: time point.
+            c: channel.
+            box: the block that is written.
+            like: a block with the same voxels.
+            place: makes a file (second) that of another (first), durable.
+
+        Raises:
+            UserError: the folder may not be written.
+        """
+        for source, shard in zip(self._shards(t, c, like), self._shards(t, c, box), strict=True):
+            place(source, shard)
 
     @property
     def _shard_of_zeros(self) -> bytes:
