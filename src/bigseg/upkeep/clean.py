@@ -40,8 +40,7 @@ class Cleaning:
 
 
 def plan_cleaning(workflow: Workflow, sample: str) -> Cleaning:
-    """What may go: maps, supervoxels, the tables of supervoxels, graph, partition and segment, and what blocks share
-    in time.
+    """What may go: maps, supervoxels, and the tables of supervoxels, graph, partition, segment and blocks in time.
 
     What results consist of stays, and so does all that a report, a table of objects or scores are made of: a new time
     point computes only itself afterwards. A change of a parameter that needs something that is gone makes it again.
