@@ -7,7 +7,7 @@ seams. A window and a seam are known by positions in the list of time points, wh
 
 Where every detection must be taken (no :class:`~bigseg.kernels.tracking.model.Choice`), pairs have nothing in common:
 the outgoing events of one time point and the incoming ones of the next. Then windows with any context, also none, give
-the solution of the whole movie.
+the solution of the whole movie, to the last tie.
 
 The windows never move: each has ``window`` time points but the last, which has up to twice as many, and a time point
 that is added at the end changes nothing but the last window and what touches it.
@@ -15,10 +15,12 @@ that is added at the end changes nothing but the last window and what touches it
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bigseg.kernels.tracking.model import Choice, Flags, Pair, Solution
+from bigseg.kernels.tracking.model import Choice, Events, Flags, Pair, Solution, no_events
+from bigseg.kernels.tracking.program import solve
 
 
 @dataclass(frozen=True)
@@ -37,38 +39,51 @@ class Window:
 
 @dataclass(frozen=True)
 class Seam:
-    """Positions in the list of time points; its first and last one belong to two neighbouring windows."""
+    """Positions in the list of time points; what is taken at the first and the last one it sees is fixed."""
 
     at: int
     """Where the later window begins."""
     first: int
-    """First one it sees; what is taken there is fixed, unless it is the first of the movie."""
+    """First one it sees, in the earlier window."""
     last: int
-    """One after the last it sees; what is taken at the last is fixed, unless it is the last of the movie."""
-    number_of_times: int
-    """Time points of the movie."""
+    """One after the last it sees, which is in the later window."""
 
 
 def window_ranges(number_of_times: int, window: int, context: int) -> list[Window]:
     """The windows of a movie.
 
     Args:
-        number_of_times: time points in the list.
+        number_of_times: time points in the list, at least 1.
         window: time points of a window, at least 2.
-        context: time points that it sees on either side, at most ``window``.
+        context: time points that it sees on either side, 0 … ``window``.
+
+    Raises:
+        ValueError: a number is out of its range.
     """
-    raise NotImplementedError
+    if number_of_times < 1 or window < 2 or not 0 <= context <= window:
+        raise ValueError(f"{number_of_times} time points, windows of {window}, context of {context}")
+    begins = [*range(0, max(number_of_times // window, 1) * window, window), number_of_times]
+    return [
+        Window(begin, end, max(begin - context, 0), min(end + context, number_of_times))
+        for begin, end in itertools.pairwise(begins)
+    ]
 
 
 def seam_ranges(number_of_times: int, window: int, reach: int) -> list[Seam]:
     """The seams of the same windows.
 
     Args:
-        number_of_times: time points in the list.
-        window: time points of a window.
-        reach: time points on either side of the seam, 1 … window / 2; with 1, only the pair across it is solved.
+        number_of_times: time points in the list, at least 1.
+        window: time points of a window, at least 2.
+        reach: time points on either side of the seam, 1 … ``window / 2``; with 1, only the pair across it is solved.
+
+    Raises:
+        ValueError: a number is out of its range.
     """
-    raise NotImplementedError
+    if not 1 <= reach <= window // 2:
+        raise ValueError(f"seams of {reach} time points on either side, windows of {window}")
+    begins = [window.begin for window in window_ranges(number_of_times, window, 0)]
+    return [Seam(begin, begin - reach, begin + reach) for begin in begins[1:]]
 
 
 def solve_window(
@@ -81,15 +96,22 @@ def solve_window(
     """Round 1: the solution inside a window.
 
     Args:
-        window: which.
+        window: which, of at least 2 time points with its context.
         pairs: those it sees, ``last - first - 1`` of them.
         choices: of the time points it sees; None takes all detections.
         time_limit: as for :func:`~bigseg.kernels.tracking.program.solve`.
 
     Returns:
         Solution for its time points begin … end - 1.
+
+    Raises:
+        ValueError: it sees another number of pairs.
+        TimeLimitError: time ran out.
     """
-    raise NotImplementedError
+    _check_pairs(window, pairs)
+    seen = solve(pairs, choices, time_limit=time_limit)
+    begin, end = window.begin - window.first, window.end - window.first
+    return Solution(seen.selected[begin:end], seen.events[begin : end - 1])
 
 
 def solve_seam(
@@ -103,6 +125,8 @@ def solve_seam(
 ) -> Solution:
     """Round 2: the solution around a seam.
 
+    What the windows found is feasible here, so the whole never gets worse by it.
+
     Args:
         seam: which.
         pairs: those it sees, ``last - first - 1`` of them.
@@ -113,8 +137,13 @@ def solve_seam(
 
     Returns:
         Solution for its time points first … last - 1.
+
+    Raises:
+        ValueError: it sees another number of pairs, or what is fixed is not feasible.
+        TimeLimitError: time ran out.
     """
-    raise NotImplementedError
+    _check_pairs(seam, pairs)
+    return solve(pairs, choices, before, after, time_limit=time_limit)
 
 
 def compose(
@@ -128,4 +157,19 @@ def compose(
         seams: all seams in order.
         joints: what :func:`solve_seam` found.
     """
-    raise NotImplementedError
+    selected: list[Flags] = []
+    events: list[Events] = []
+    for window, part in zip(windows, parts, strict=True):
+        if window.begin:
+            events.append(no_events())  # the pair across the seam, which the seam decides
+        selected += part.selected
+        events += part.events
+    for seam, joint in zip(seams, joints, strict=True):
+        selected[seam.first : seam.last] = joint.selected
+        events[seam.first : seam.last - 1] = joint.events
+    return Solution(tuple(selected), tuple(events))
+
+
+def _check_pairs(part: Window | Seam, pairs: Sequence[Pair]) -> None:
+    if len(pairs) != part.last - part.first - 1:
+        raise ValueError(f"{len(pairs)} pairs for time points {part.first} … {part.last - 1}")
