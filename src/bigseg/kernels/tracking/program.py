@@ -145,7 +145,7 @@ class _Program:
         sets = [0 if choice is None else int(choice.conflict.max(initial=-1)) + 1 for choice in choices]
         later = [*sizes[1:], 0]
         self.rows = _places(sets, [size * (time < len(pairs)) for time, size in enumerate(sizes)], later)
-        """(times, 3) first row of the sets of a time point, of its outgoing events, and of the next one's incoming ones."""
+        """(times, 3) first row of the sets of a time point, of its outgoing, and of the next one's incoming events."""
         entries = [self._entries(time) for time in times]
         row, column, value = (np.concatenate([part[k] for part in entries]) for k in range(3))
         shape = (sum(sets) + sum(sizes[:-1]) + sum(later), sum(states) + sum(links) + sum(divisions))
