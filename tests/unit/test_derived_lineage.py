@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tracking_problems import seen_in, truth_movie, wrong_result
+from lineage_problems import seen_in, truth_movie, wrong_result
 
 from bigseg.geometry.box import Box
 from bigseg.geometry.grid import Grid

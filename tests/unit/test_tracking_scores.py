@@ -14,7 +14,7 @@ from ctc_metrics.scripts.evaluate import evaluate_sequence
 from ctc_metrics.utils.representations import count_acyclic_graph_correction_operations
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tracking_problems import seen_in, tally, truth_movie, with_parents, wrong_result
+from lineage_problems import seen_in, tally, truth_movie, with_parents, wrong_result
 
 from bigseg.kernels.contingency import count_pairs
 from bigseg.kernels.lineage import Lineage, appearing, check_agreement, restrict

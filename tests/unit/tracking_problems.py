@@ -1,107 +1,115 @@
-"""Small random movies of labels with lineages, and results that get them wrong in all ways."""
+"""Random programs of tracking, and brute force for small ones."""
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
+from hypothesis import strategies as st
 
-from bigseg.kernels.contingency import count_pairs
-from bigseg.kernels.lineage import Lineage, appearing, restrict
-from bigseg.kernels.tracking_scores import TrackingTally
+from bigseg.kernels.tracking.model import Choice, Events, Pair, Solution
 
-PLACES, WIDTH = 9, 5
-"""Cells lie side by side in a row of voxels."""
+Chosen = tuple[tuple[int, ...], tuple[int, ...]]
 
 
-def seen_in(lapse: np.ndarray) -> Lineage:
-    return appearing((t, np.unique(labels)) for t, labels in enumerate(lapse))
+def random_pair(generator: np.random.Generator, n: int, m: int, ties: bool = False) -> Pair:
+    """Any candidate events between ``n`` and ``m`` detections."""
+    links = np.argwhere(generator.random((n, m)) < 0.6)
+    triples = [(i, j, k) for i in range(n) for j, k in itertools.combinations(range(m), 2) if generator.random() < 0.3]
+    divisions = np.array(triples, np.int64).reshape(-1, 3)
+    draw = (lambda size: generator.integers(1, 4, size) / 2) if ties else (lambda size: generator.uniform(0, 2, size))
+    return Pair(links, draw(len(links)), divisions, 1.5 * draw(len(divisions)), draw(n), draw(m), 1.0)
 
 
-def truth_movie(rng: np.random.Generator, times: int = 6) -> tuple[np.ndarray, Lineage]:
-    """A movie (t, z, y, x) in which cells appear, vanish and divide, and its lineage."""
-    lapse = np.zeros((times, 1, 2, PLACES * WIDTH), np.uint32)
-    place = np.where(rng.random(PLACES) < 0.6, np.arange(1, PLACES + 1), 0)
-    following, parent = PLACES + 1, {int(label): 0 for label in place if label}
-    for frame in lapse:
-        for at, label in enumerate(place):
-            frame[:, :, at * WIDTH : (at + 1) * WIDTH - int(rng.integers(0, 2))] = label
-        for at in rng.permutation(PLACES):
-            event, free = rng.random(), np.flatnonzero(place == 0)
-            if place[at] and event < 0.25 and len(free):
-                mother, other = int(place[at]), int(rng.choice(free))
-                place[at], place[other] = following, following + 1
-                parent |= {following: mother, following + 1: mother}
-                following += 2
-            elif event < 0.35:
-                place[at] = 0 if place[at] else following
-                if place[at]:
-                    parent[following] = 0
-                    following += 1
-    return lapse, with_parents(*one_piece(lapse, parent))
+def random_choice(generator: np.random.Generator, n: int, ties: bool = False) -> Choice | None:
+    """Detections that may be left out, some of which exclude each other; or all must be taken."""
+    if generator.random() < 0.3:
+        return None
+    sets = [sorted(generator.permutation(n)[:2].tolist()) for _ in range(int(generator.integers(0, 3))) if n > 1]
+    conflict = np.repeat(np.arange(len(sets)), 2)
+    member = np.array(sets, np.int64).reshape(-1)
+    cost = -generator.uniform(0, 4, n)
+    return Choice(np.round(cost) if ties else cost, conflict, member)
 
 
-def with_parents(lapse: np.ndarray, parent: dict[int, int]) -> Lineage:
-    """The lineage of what is seen, without parents that are not over when their daughters start."""
-    seen = seen_in(lapse)
-    end = dict(zip(seen.track.tolist(), seen.end.tolist(), strict=True))
-    parents = [
-        parent.get(label, 0) if end.get(parent.get(label, 0), start) < start else 0
-        for label, start in zip(seen.track.tolist(), seen.start.tolist(), strict=True)
-    ]
-    return restrict(Lineage(seen.track, np.array(parents, np.uint64), seen.start, seen.end), seen)
+@st.composite
+def problems(draw, largest: int = 3, times: int = 3, chosen: bool = True):
+    """Pairs and choices of a short movie."""
+    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
+    ties = draw(st.booleans())
+    sizes = generator.integers(0, largest + 1, int(generator.integers(2, times + 1))).tolist()
+    pairs = [random_pair(generator, n, m, ties) for n, m in itertools.pairwise(sizes)]
+    return pairs, [random_choice(generator, n, ties) if chosen else None for n in sizes]
 
 
-def one_piece(lapse: np.ndarray, parent: dict[int, int]) -> tuple[np.ndarray, dict[int, int]]:
-    """The same, in place, with another label after each gap, as the Cell Tracking Challenge has it."""
-    following = int(max(lapse.max(), *parent, 0)) + 1
-    for label in np.unique(lapse[lapse > 0]).tolist():
-        there = [(frame == label).any() for frame in lapse]
-        now = label
-        for t in range(1, len(lapse)):
-            if there[t] and not there[t - 1] and any(there[:t]):
-                now, following = following, following + 1
-                parent[now] = 0
-            if there[t] and now != label:
-                lapse[t][lapse[t] == label] = now
-    return lapse, parent
+def allowed(choice: Choice | None, size: int) -> list[np.ndarray]:
+    """All sets of detections that may be taken at one time point."""
+    if choice is None:
+        return [np.ones(size, bool)]
+    sets = [np.array(bits, bool) for bits in itertools.product((False, True), repeat=size)]
+    groups = [choice.member[choice.conflict == number] for number in np.unique(choice.conflict)]
+    return [taken for taken in sets if all(taken[group].sum() <= 1 for group in groups)]
 
 
-def wrong_result(rng: np.random.Generator, truth: np.ndarray, lineage: Lineage) -> tuple[np.ndarray, Lineage]:
-    """A result with lost, invented, split and joined cells, swapped tracks, and divisions late, lost and invented."""
-    lapse = truth.copy()
-    parent = dict(zip(lineage.track.tolist(), lineage.parent.tolist(), strict=True))
-    following = int(lapse.max()) + 1
-    rate = rng.choice([0.0, 0.05, 0.15])
-    for t, frame in enumerate(lapse):
-        for label in np.unique(frame[frame > 0]).tolist():
-            if rng.random() >= rate:
-                continue
-            where = frame == label
-            kind = rng.integers(0, 5)
-            if kind == 0:
-                frame[where] = 0
-            elif kind == 1:  # joined with another
-                frame[where] = rng.choice(np.unique(frame))
-            elif kind == 2:  # cut up; a part may be the larger half
-                frame[where & (np.arange(frame.shape[-1]) % WIDTH < rng.integers(1, WIDTH))] = following
-                following += 1
-            elif kind == 3:  # another track from here on
-                for later in lapse[t:]:
-                    later[later == label] = following
-                parent[following] = int(rng.choice([0, label]))
-                following += 1
-            else:  # still taken for the mother: a late division
-                frame[where] = parent.get(label, 0) or label
-    background = rng.random(lapse.shape) < rate / 10
-    lapse[background & (lapse == 0)] = following
-    for label in list(parent):
-        if rng.random() < rate:
-            parent[label] = int(rng.choice([0, *list(parent)]))
-    return lapse, with_parents(*one_piece(lapse, parent))
+def cheapest_pair(pair: Pair, before: np.ndarray, after: np.ndarray) -> float:
+    """Least cost of a pair if it is decided what is taken: each source in turn takes every event that is left."""
+    events: dict[int, list[tuple[float, tuple[int, ...]]]] = {}
+    for (i, j), cost in zip(pair.links.tolist(), pair.link_cost, strict=True):
+        events.setdefault(i, []).append((cost, (j,)))
+    for (i, j, k), cost in zip(pair.divisions.tolist(), pair.division_cost, strict=True):
+        events.setdefault(i, []).append((cost, (j, k)))
+
+    def best(i: int, free: frozenset[int]) -> float:
+        if i == len(before):
+            return float(sum(pair.appearance[j] for j in free))
+        if not before[i]:
+            return best(i + 1, free)
+        found = pair.disappearance[i] + best(i + 1, free)
+        for cost, targets in events.get(i, []):
+            if free.issuperset(targets):
+                found = min(found, cost + best(i + 1, free.difference(targets)))
+        return float(found)
+
+    return best(0, frozenset(np.flatnonzero(after).tolist()))
 
 
-def tally(result: np.ndarray, truth: np.ndarray) -> TrackingTally:
-    """All time points, not in order."""
-    found = TrackingTally()
-    for t in reversed(range(len(truth))):
-        found.add(t, count_pairs(result[t], truth[t]))
-    return found
+def cheapest(pairs: list[Pair], choices: list[Choice | None]) -> float:
+    """Least cost of a movie, by dynamic programming over what is taken at each time point."""
+    sizes = [len(pairs[0].disappearance), *(len(pair.appearance) for pair in pairs)]
+    costs = [np.zeros(n) if choice is None else choice.cost for choice, n in zip(choices, sizes, strict=True)]
+    states = [(taken, float(costs[0][taken].sum())) for taken in allowed(choices[0], sizes[0])]
+    if choices[0] is None:
+        states = [(states[0][0], 0.0)]
+    for time, pair in enumerate(pairs, 1):
+        after = []
+        for taken in allowed(choices[time], sizes[time]):
+            own = 0.0 if choices[time] is None else float(costs[time][taken].sum())
+            after.append((taken, own + min(value + cheapest_pair(pair, before, taken) for before, value in states)))
+        states = after
+    return min(value for _, value in states)
+
+
+def check_feasible(pairs: list[Pair], choices: list[Choice | None], solution: Solution) -> None:
+    """Every detection that is taken has one past and one future, none that is left out has any."""
+    for time, (choice, selected) in enumerate(zip(choices, solution.selected, strict=True)):
+        if choice is None:
+            assert selected.all()
+        elif len(choice.conflict):
+            assert np.bincount(choice.conflict, selected[choice.member]).max() <= 1
+        for events, ends in (
+            (solution.events[time : time + 1], "from"),
+            (solution.events[max(time - 1, 0) : time], "to"),
+        ):
+            for event in events:
+                used = _ends(event, ends)
+                assert len(np.unique(used)) == len(used), "a detection is in two events"
+                assert selected[used].all(), "a detection that is left out is in an event"
+    for pair, events in zip(pairs, solution.events, strict=True):
+        assert {tuple(row) for row in events.links.tolist()} <= {tuple(row) for row in pair.links.tolist()}
+        assert {tuple(row) for row in events.divisions.tolist()} <= {tuple(row) for row in pair.divisions.tolist()}
+
+
+def _ends(events: Events, which: str) -> np.ndarray:
+    if which == "from":
+        return np.concatenate([events.links[:, 0], events.divisions[:, 0]])
+    return np.concatenate([events.links[:, 1], events.divisions[:, 1:].ravel()])

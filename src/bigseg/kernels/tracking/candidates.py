@@ -64,6 +64,8 @@ class LinkCosts:
     """Factor on appearance and disappearance at the border of the volume; from 2 D inside it is 1."""
     neighbours: int = 6
     """Nearest detections, before and after, that are candidates by distance; those that overlap always are."""
+    daughters: int = 4
+    """Candidate links of a mother, those with the shortest ways, any two of which may be to her daughters."""
     flow_neighbours: int = 12
     """Links nearby whose median step says how the surroundings of a detection move; 0: they do not."""
     max_distance: float | Literal["auto"] = "auto"
@@ -233,7 +235,7 @@ def _divisions(
     links: _Links, before: Detections, after: Detections, costs: LinkCosts, scale: float
 ) -> tuple[Indices, Indices, Floats]:
     """Divisions (d, 3) from all pairs of the closest links of each mother, the two links of each, and the costs."""
-    closest = _closest(links, len(before.ids), costs.neighbours)
+    closest = _closest(links, len(before.ids), costs.daughters)
     one, other = np.triu_indices(closest.shape[1], 1)
     a, b = closest[:, one].ravel(), closest[:, other].ravel()
     there = (a >= 0) & (b >= 0)

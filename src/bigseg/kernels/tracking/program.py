@@ -3,13 +3,8 @@
 For each detection: incoming events (links, divisions of which it is a daughter, appearance) = taken = outgoing events
 (links, divisions of which it is the mother, disappearance). So two objects never become one. Appearance and
 disappearance are what is left over: the program has inequalities instead, and an event costs what it saves against its
-ends alone.
-
-HiGHS solves it, as SciPy ships it, so there is no other package to install. The program is cut into its connected
-parts, which are independent: without :class:`~bigseg.kernels.tracking.model.Choice` no part reaches over two pairs, and
-candidates that are never worth it being left out, most parts have a handful of events. Small parts are solved together,
-a batch at a time, and each batch in a fixed order of rows and columns, by one thread's sequential algorithm; of several
-solutions of the same least cost one is taken that depends on the batch alone.
+ends alone. Without :class:`~bigseg.kernels.tracking.model.Choice` no event of one pair touches one of another, and each
+pair is solved by itself. :mod:`.binary_program` solves it, and says with what.
 """
 
 from __future__ import annotations
@@ -17,18 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import coo_array, csc_array, csr_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse import coo_array, csc_array
 
+from bigseg.kernels.tracking.binary_program import TimeLimitError, minimise
 from bigseg.kernels.tracking.model import Choice, Events, Flags, Floats, Indices, Pair, Solution
 
-_BATCH = 5000
-"""Columns that are solved together unless one connected part has more."""
-
-
-class TimeLimitError(RuntimeError):
-    """The solver found no proven solution in time."""
+__all__ = ["TimeLimitError", "energy", "solve"]
 
 
 def solve(
@@ -64,8 +53,9 @@ def solve(
         if fixed is not None:
             _check_fixed(fixed, choices[place], sizes[place])
     program = _Program(pairs, choices, sizes, first, last)
-    taken = _minimise(program, time_limit)
-    return program.solution(taken)
+    return program.solution(
+        minimise(program.cost, program.matrix, program.limit, program.lower, program.upper, program.pair, time_limit)
+    )
 
 
 def energy(pairs: Sequence[Pair], choices: Sequence[Choice | None] | None, solution: Solution) -> float:
@@ -134,8 +124,8 @@ def _rows(table: Indices, wanted: Indices) -> Indices:
 class _Program:
     """Columns: for each time point its detections where there is a choice, then links and divisions of its pair.
 
-    Rows: for each pair, "outgoing ≤ taken" of the earlier time point and "incoming ≤ taken" of the later one; then
-    sets that exclude each other.
+    Rows: for each time point the sets that exclude each other, and for each pair "outgoing ≤ taken" of the earlier time
+    point and "incoming ≤ taken" of the later one.
     """
 
     def __init__(
@@ -147,135 +137,98 @@ class _Program:
         last: Flags | None,
     ) -> None:
         self.pairs, self.choices, self.sizes = pairs, choices, sizes
-        self.place: list[tuple[int, int, int]] = []
-        """For each time point the first column of its detections, of its links, and of its divisions."""
+        times = range(len(sizes))
+        links, divisions = ([len(getattr(p, kind)) for p in pairs] + [0] for kind in ("links", "divisions"))
+        states = [0 if choice is None else size for choice, size in zip(choices, sizes, strict=True)]
+        self.columns = _places(states, links, divisions)
+        """(times, 3) first column of the detections of a time point, of the links and of the divisions of its pair."""
+        sets = [0 if choice is None else int(choice.conflict.max(initial=-1)) + 1 for choice in choices]
+        later = [*sizes[1:], 0]
+        self.rows = _places(sets, [size * (time < len(pairs)) for time, size in enumerate(sizes)], later)
+        """(times, 3) first row of the sets of a time point, of its outgoing, and of the next one's incoming events."""
+        entries = [self._entries(time) for time in times]
+        row, column, value = (np.concatenate([part[k] for part in entries]) for k in range(3))
+        shape = (sum(sets) + sum(sizes[:-1]) + sum(later), sum(states) + sum(links) + sum(divisions))
+        self.matrix = csc_array(coo_array((value, (row, column)), shape))
+        self.limit = np.concatenate([self._limit(time, sets[time]) for time in times])
+        self.cost = np.concatenate([self._cost(time) for time in times])
+        self.pair = np.repeat(times, [a + b + c for a, b, c in zip(states, links, divisions, strict=True)])
+        self.lower, self.upper = np.zeros(shape[1]), np.ones(shape[1])
+        for time, fixed in ((0, first), (len(sizes) - 1, last)):
+            if fixed is not None and choices[time] is not None:
+                here = slice(self.columns[time][0], self.columns[time][0] + sizes[time])
+                self.lower[here] = self.upper[here] = fixed
+
+    def _entries(self, time: int) -> tuple[Indices, Indices, Floats]:
+        """Rows, columns and values of the matrix for the columns of a time point."""
+        state, link, division = self.columns[time]
+        of_set, outgoing, incoming = self.rows[time]
         rows: list[Indices] = []
         columns: list[Indices] = []
         values: list[Floats] = []
-        limit: list[Floats] = []
-        cost: list[Floats] = []
-        pair_of: list[Indices] = []
-        number_of_columns = number_of_rows = incoming = 0
-        for time, size in enumerate(sizes):
-            choice = choices[time]
-            states = number_of_columns
-            if choice is not None:
-                reduced = choice.cost.copy()
-                if time:
-                    reduced += pairs[time - 1].appearance
-                if time < len(pairs):
-                    reduced += pairs[time].disappearance
-                cost.append(reduced)
-                number_of_columns += size
-                sets = int(choice.conflict.max(initial=-1)) + 1
-                rows.append(number_of_rows + choice.conflict)
-                columns.append(states + choice.member)
-                values.append(np.ones(len(choice.member)))
-                limit.append(np.ones(sets))
-                number_of_rows += sets
-                if time:  # incoming, whose events have their columns already
-                    rows.append(incoming + np.arange(size))
-                    columns.append(states + np.arange(size))
-                    values.append(-np.ones(size))
-            links = number_of_columns
-            pair_of.append(np.full(links - states, time))
-            if time == len(pairs):
-                self.place.append((states, links, links))
-                break
-            pair = pairs[time]
-            divisions = links + len(pair.links)
-            self.place.append((states, links, divisions))
-            number_of_columns = divisions + len(pair.divisions)
-            pair_of.append(np.full(number_of_columns - links, time))
+
+        def add(row: Indices, column: Indices, value: float = 1.0) -> None:
+            rows.append(row)
+            columns.append(column)
+            values.append(np.full(len(row), value))
+
+        choice, detections = self.choices[time], np.arange(self.sizes[time])
+        if choice is not None:
+            add(of_set + choice.conflict, state + choice.member)
+            if time < len(self.pairs):
+                add(outgoing + detections, state + detections, -1.0)
+            if time:
+                add(self.rows[time - 1][2] + detections, state + detections, -1.0)
+        if time < len(self.pairs):
+            pair = self.pairs[time]
+            links, divisions = link + np.arange(len(pair.links)), division + np.arange(len(pair.divisions))
+            add(outgoing + pair.links[:, 0], links)
+            add(outgoing + pair.divisions[:, 0], divisions)
+            add(incoming + pair.links[:, 1], links)
+            add(incoming + pair.divisions[:, 1], divisions)
+            add(incoming + pair.divisions[:, 2], divisions)
+        none = np.empty(0, np.int64)
+        return np.concatenate([none, *rows]), np.concatenate([none, *columns]), np.concatenate([np.empty(0), *values])
+
+    def _limit(self, time: int, sets: int) -> Floats:
+        parts = [np.ones(sets)]
+        if time < len(self.pairs):
+            parts += [np.full(self.sizes[t], 1.0 if self.choices[t] is None else 0.0) for t in (time, time + 1)]
+        return np.concatenate(parts)
+
+    def _cost(self, time: int) -> Floats:
+        """What each column of a time point costs above the appearance and disappearance of its ends."""
+        parts = []
+        choice = self.choices[time]
+        if choice is not None:
+            alone = choice.cost.copy()
+            if time:
+                alone += self.pairs[time - 1].appearance
+            if time < len(self.pairs):
+                alone += self.pairs[time].disappearance
+            parts.append(alone)
+        if time < len(self.pairs):
+            pair = self.pairs[time]
             gone, new = pair.disappearance, pair.appearance
-            cost.append(pair.link_cost - gone[pair.links[:, 0]] - new[pair.links[:, 1]])
-            cost.append(pair.division_cost - gone[pair.divisions[:, 0]] - new[pair.divisions[:, 1:]].sum(axis=1))
-            outgoing, incoming = number_of_rows, number_of_rows + size
-            number_of_rows = incoming + sizes[time + 1]
-            link, division = np.arange(links, divisions), np.arange(divisions, number_of_columns)
-            for start, event, detection in (
-                (outgoing, link, pair.links[:, 0]),
-                (outgoing, division, pair.divisions[:, 0]),
-                (incoming, link, pair.links[:, 1]),
-                (incoming, division, pair.divisions[:, 1]),
-                (incoming, division, pair.divisions[:, 2]),
-            ):
-                rows.append(start + detection)
-                columns.append(event)
-                values.append(np.ones(len(event)))
-            if choice is not None:
-                rows.append(outgoing + np.arange(size))
-                columns.append(states + np.arange(size))
-                values.append(-np.ones(size))
-            limit.append(np.full(size, 1.0 if choice is None else 0.0))
-            limit.append(np.full(sizes[time + 1], 1.0 if choices[time + 1] is None else 0.0))
-        shape = (number_of_rows, number_of_columns)
-        entries = (np.concatenate(rows), np.concatenate(columns))
-        self.matrix = csc_array(coo_array((np.concatenate(values), entries), shape))
-        self.limit, self.cost = np.concatenate(limit), np.concatenate([*cost, np.empty(0)])
-        self.pair_of = np.concatenate(pair_of)
-        self.lower, self.upper = np.zeros(number_of_columns), np.ones(number_of_columns)
-        for time, fixed in ((0, first), (len(sizes) - 1, last)):
-            if fixed is not None and choices[time] is not None:
-                here = slice(self.place[time][0], self.place[time][0] + sizes[time])
-                self.lower[here] = self.upper[here] = fixed
+            parts.append(pair.link_cost - gone[pair.links[:, 0]] - new[pair.links[:, 1]])
+            parts.append(pair.division_cost - gone[pair.divisions[:, 0]] - new[pair.divisions[:, 1:]].sum(axis=1))
+        return np.concatenate([np.empty(0), *parts])
 
     def solution(self, taken: Flags) -> Solution:
         """From columns to events."""
         selected, events = [], []
-        for time, (states, links, divisions) in enumerate(self.place):
+        for time, (state, link, division) in enumerate(self.columns):
             size = self.sizes[time]
-            selected.append(np.ones(size, bool) if self.choices[time] is None else taken[states : states + size])
+            selected.append(np.ones(size, bool) if self.choices[time] is None else taken[state : state + size])
             if time < len(self.pairs):
                 pair = self.pairs[time]
-                end = divisions + len(pair.divisions)
-                events.append(Events(pair.links[taken[links:divisions]], pair.divisions[taken[divisions:end]]))
+                end = division + len(pair.divisions)
+                events.append(Events(pair.links[taken[link:division]], pair.divisions[taken[division:end]]))
         return Solution(tuple(selected), tuple(events))
 
 
-def _minimise(program: _Program, time_limit: float | None) -> Flags:
-    taken = np.zeros(len(program.cost), bool)
-    for columns in _batches(program):
-        part = csr_array(program.matrix[:, columns])
-        rows = np.flatnonzero(np.diff(part.indptr))
-        result = milp(
-            program.cost[columns],
-            integrality=np.ones(len(columns)),
-            bounds=Bounds(program.lower[columns], program.upper[columns]),
-            constraints=LinearConstraint(part[rows], -np.inf, program.limit[rows]) if len(rows) else (),
-            options={"mip_rel_gap": 0.0} | ({} if time_limit is None else {"time_limit": time_limit}),
-        )
-        if result.status == 1:
-            raise TimeLimitError(
-                f"{len(columns)} candidate events that depend on each other were not solved in {time_limit:g} seconds"
-            )
-        if result.x is None:
-            raise RuntimeError(f"the solver gave up: {result.message}")
-        taken[columns] = result.x > 0.5
-    return taken
-
-
-def _batches(program: _Program) -> list[Indices]:
-    """Columns of whole connected parts that are solved together.
-
-    Parts are in the order of their first columns; a batch never holds parts that begin in different pairs, so a longer
-    movie has the batches of a shorter one.
-    """
-    number_of_rows, number_of_columns = program.matrix.shape
-    if not number_of_columns:
-        return []
-    entries = program.matrix.tocoo()
-    size = number_of_rows + number_of_columns
-    graph = coo_array((np.ones(entries.nnz, np.int8), (entries.row, number_of_rows + entries.col)), (size, size))
-    part = connected_components(graph, directed=False)[1][number_of_rows:]
-    _, first, part, count = np.unique(part, return_index=True, return_inverse=True, return_counts=True)
-    order = np.argsort(first)
-    batch = np.empty(len(first), np.int64)
-    pair = program.pair_of[first[order]]
-    before = np.concatenate([[0], np.cumsum(count[order])[:-1]])
-    start = before[np.searchsorted(pair, pair)]  # columns of parts that begin in earlier pairs
-    key = pair * (number_of_columns // _BATCH + 1) + (before - start) // _BATCH
-    batch[order] = np.unique(key, return_inverse=True)[1]
-    of_column = batch[part]
-    by_batch = np.argsort(of_column, kind="stable")
-    return np.split(by_batch, np.flatnonzero(np.diff(of_column[by_batch])) + 1)
+def _places(*sizes: list[int]) -> list[tuple[int, ...]]:
+    """Where each run begins if, for each time point, one of each kind follows the other."""
+    interleaved = np.array(sizes).T
+    begins = np.cumsum(interleaved.ravel()) - interleaved.ravel()
+    return [tuple(row) for row in begins.reshape(interleaved.shape).tolist()]

@@ -1,12 +1,16 @@
-"""Long movies in windows of time points, and the seams between them (:mod:`bigseg.geometry.movie`).
+"""Long movies in windows of time points, and the seams between them.
 
-Round 1: each window is solved with some time points of context on either side, and what lies inside it is kept.
-Round 2: at each seam the program over the time points around it is solved again, with the detections that are taken at
-its two ends as the windows decided. Windows are independent of each other, and so are seams.
+Round 1: each window [begin, end) is solved with some time points of context on either side, and what lies inside it is
+kept. Round 2: at each seam, between two windows, the program over the time points around it is solved again, with the
+detections that are taken at its two ends as the windows decided. Windows are independent of each other, and so are
+seams. A window and a seam are known by positions in the list of time points, which need not be consecutive times.
 
 Where every detection must be taken (no :class:`~bigseg.kernels.tracking.model.Choice`), pairs have nothing in common:
 the outgoing events of one time point and the incoming ones of the next. Then windows with any context, also none, give
-the solution of the whole movie.
+the solution of the whole movie, to the last tie.
+
+The windows never move: each has ``window`` time points but the last, which has up to twice as many, and a time point
+that is added at the end changes nothing but the last window and what touches it.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bigseg.geometry.movie import Seam, Window
-from bigseg.kernels.tracking.model import Choice, Flags, Pair, Solution
+from bigseg.kernels.tracking.model import Choice, Events, Flags, Pair, Solution, no_events
 from bigseg.kernels.tracking.program import solve
 
 
@@ -28,17 +32,22 @@ def solve_window(
     """Round 1: the solution inside a window.
 
     Args:
-        window: which.
+        window: which, of at least 2 time points with its context.
         pairs: those it sees, ``last - first - 1`` of them.
         choices: of the time points it sees; None takes all detections.
         time_limit: as for :func:`~bigseg.kernels.tracking.program.solve`.
 
     Returns:
         Solution for its time points begin … end - 1.
+
+    Raises:
+        ValueError: it sees another number of pairs.
+        TimeLimitError: time ran out.
     """
-    found = solve(pairs, choices, time_limit=time_limit)
+    _check_pairs(window, pairs)
+    seen = solve(pairs, choices, time_limit=time_limit)
     begin, end = window.begin - window.first, window.end - window.first
-    return Solution(found.selected[begin:end], found.events[begin : end - 1])
+    return Solution(seen.selected[begin:end], seen.events[begin : end - 1])
 
 
 def solve_seam(
@@ -52,6 +61,8 @@ def solve_seam(
 ) -> Solution:
     """Round 2: the solution around a seam.
 
+    What the windows found is feasible here, so the whole never gets worse by it.
+
     Args:
         seam: which.
         pairs: those it sees, ``last - first - 1`` of them.
@@ -62,7 +73,39 @@ def solve_seam(
 
     Returns:
         Solution for its time points first … last - 1.
+
+    Raises:
+        ValueError: it sees another number of pairs, or what is fixed is not feasible.
+        TimeLimitError: time ran out.
     """
-    first = None if seam.first == 0 else before
-    last = None if seam.last == seam.number_of_times else after
-    return solve(pairs, choices, first, last, time_limit=time_limit)
+    _check_pairs(seam, pairs)
+    return solve(pairs, choices, before, after, time_limit=time_limit)
+
+
+def compose(
+    windows: Sequence[Window], parts: Sequence[Solution], seams: Sequence[Seam], joints: Sequence[Solution]
+) -> Solution:
+    """The solution of the movie: what the windows found, except around the seams.
+
+    Args:
+        windows: all windows in order.
+        parts: what :func:`solve_window` found.
+        seams: all seams in order.
+        joints: what :func:`solve_seam` found.
+    """
+    selected: list[Flags] = []
+    events: list[Events] = []
+    for window, part in zip(windows, parts, strict=True):
+        if window.begin:
+            events.append(no_events())  # the pair across the seam, which the seam decides
+        selected += part.selected
+        events += part.events
+    for seam, joint in zip(seams, joints, strict=True):
+        selected[seam.first : seam.last] = joint.selected
+        events[seam.first : seam.last - 1] = joint.events
+    return Solution(tuple(selected), tuple(events))
+
+
+def _check_pairs(part: Window | Seam, pairs: Sequence[Pair]) -> None:
+    if len(pairs) != part.last - part.first - 1:
+        raise ValueError(f"{len(pairs)} pairs for time points {part.first} … {part.last - 1}")

@@ -1,0 +1,71 @@
+"""Tracks and lineages: against following each detection by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from tracking_problems import problems
+
+from bigseg.kernels.tracking.lineage import begin, extend, lineage_of
+from bigseg.kernels.tracking.model import Events, Solution
+from bigseg.kernels.tracking.program import solve
+
+
+def by_hand(solution: Solution):
+    """Tracks as a list of dictionaries, one detection after the other."""
+    tracks, current = [], {}
+    for time, selected in enumerate(solution.selected):
+        following = {}
+        linked = {j: i for i, j in (solution.events[time - 1].links.tolist() if time else [])}
+        born = {d: m for m, *two in (solution.events[time - 1].divisions.tolist() if time else []) for d in two}
+        for j in np.flatnonzero(selected).tolist():
+            if j in linked:
+                following[j] = current[linked[j]]
+                tracks[following[j]]["end"] = time
+                continue
+            parent = current[born[j]] if j in born else None
+            generation = 0 if parent is None else tracks[parent]["generation"] + 1
+            following[j] = len(tracks)
+            tracks.append({"parent": parent, "generation": generation, "start": time, "end": time})
+        current = following
+    return tracks
+
+
+@given(problems(largest=5, times=5))
+@settings(max_examples=60, deadline=None)
+def test_lineage_by_hand_and_unmoved_by_what_comes_later(problem):
+    pairs, choices = problem
+    solution = solve(pairs, choices)
+    times = [3 * time for time in range(len(choices))]
+    tracks, lineage = lineage_of(times, solution)
+    expected = by_hand(solution)
+    assert lineage.parent.tolist() == [0 if t["parent"] is None else t["parent"] + 1 for t in expected]
+    assert lineage.generation.tolist() == [t["generation"] for t in expected]
+    assert lineage.start.tolist() == [3 * t["start"] for t in expected]
+    assert lineage.end.tolist() == [3 * t["end"] for t in expected]
+    for frame, selected in zip(tracks, solution.selected, strict=True):
+        np.testing.assert_array_equal(frame > 0, selected)
+        assert frame.dtype == np.uint32
+    shorter, first = lineage_of(times[:-1], Solution(solution.selected[:-1], solution.events[:-1]))
+    for a, b in zip(shorter, tracks, strict=False):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(first.parent, lineage.parent[: len(first.parent)])
+
+
+def test_numbers_and_families():
+    events = Events(np.array([[1, 2]]), np.array([[0, 0, 3]]))
+    lineage = extend(begin(0, np.array([True, True])), 1, np.ones(4, bool), events)
+    assert lineage.current.tolist() == [3, 4, 2, 5]
+    assert lineage.parent.tolist() == [0, 0, 1, 0, 1]
+    assert lineage.generation.tolist() == [0, 0, 1, 0, 1]
+    assert lineage.end.tolist() == [0, 1, 1, 1, 1]
+
+
+def test_contradictions_are_refused():
+    merge = Events(np.array([[0, 0], [1, 0]]), np.empty((0, 3), np.int64))
+    with pytest.raises(ValueError, match="later time point is in two events"):
+        extend(begin(0, np.ones(2, bool)), 1, np.ones(1, bool), merge)
+    left_out = Events(np.array([[0, 0]]), np.empty((0, 3), np.int64))
+    with pytest.raises(ValueError, match="earlier time point"):
+        extend(begin(0, np.zeros(1, bool)), 1, np.ones(1, bool), left_out)
