@@ -85,7 +85,9 @@ def base(data: Path, method: str, partition: str, *roles: str) -> Settings:
             "method": "network" if method == "network" else "intensity",
             "model": str(data / "model"),
             **({"normalise": "percentiles"} if method == "network" else {}),
+            "invert": method == "nuclei",
         },
+        "supervoxels": {"foreground_threshold": "otsu", "foreground_window": 4} if method == "nuclei" else {},
         "partition": {"method": partition},
         "pyramid": {"smallest": 8},
     }
@@ -97,6 +99,7 @@ BASES = {
     "mutex watershed": ("intensity", "mutex_watershed", "affinities"),
     "network": ("network", "multicut"),
     "referenced": ("referenced", "gasp"),
+    "nuclei": ("nuclei", "gasp"),
 }
 
 HOLDS = {
@@ -114,6 +117,8 @@ HOLDS = {
     "affinities": lambda b: b["partition"]["method"] in ("lifted_multicut", "mutex_watershed"),
     "truth": lambda b: "truth" in b["samples"]["a"],
     "anisotropic": lambda b: True,
+    "foreground": lambda b: b["predict"]["invert"],
+    "thresholded": lambda b: bool(b["supervoxels"]),
 }
 
 

@@ -51,7 +51,8 @@ def test_the_threshold_agrees_with_scikit_image():
     generator = np.random.default_rng(0)
     values = np.clip(np.concatenate([generator.normal(30, 8, 4000), generator.normal(140, 30, 600)]), 0, 255)
     values = values.astype(np.uint8)
-    assert otsu_level(count_levels(values)) == pytest.approx(threshold_otsu(np.sqrt(values.astype(np.float64)), nbins=4096) ** 2, abs=2)
+    expected = threshold_otsu(np.sqrt(values.astype(np.float64)), nbins=4096) ** 2
+    assert otsu_level(count_levels(values)) == pytest.approx(expected, abs=2)
 
 
 @pytest.mark.parametrize(("probability", "level"), [(0.5, 128), (1e-6, 1), (0.2, 51), (0.999999, 255)])

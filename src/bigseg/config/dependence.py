@@ -100,7 +100,7 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
     "predict.model": _NETWORK,
     "predict.model_settings": _NETWORK,
     "predict.channels": _NETWORK,
-    "predict.outputs": _NETWORK,
+    "predict.outputs": (*_NETWORK, Use("supervoxels", "network")),
     "predict.offsets": (Use("predict", "affinity outputs"),),
     "predict.normalise": _NETWORK,
     "predict.activation": _NETWORK,
