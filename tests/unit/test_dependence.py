@@ -31,7 +31,7 @@ from bigseg.planning import models as planned
 from bigseg.planning.workflow import Workflow
 
 SHAPE = (16, 16, 16)
-ROLES = ("input", "truth", "mask", "nuclei", "semantic", "affinities")
+ROLES = ("input", "segmentation", "truth", "mask", "nuclei", "semantic", "affinities")
 NO_DATA = {"results": ["elsewhere/results"], "work": ["elsewhere/work"]}
 NOT_WALKED = {
     "predict.model_settings": "only a pytorch-3dunet checkpoint takes it; its content is in the model's digest",
@@ -100,6 +100,7 @@ BASES = {
     "network": ("network", "multicut"),
     "referenced": ("referenced", "gasp"),
     "nuclei": ("nuclei", "gasp"),
+    "given": ("intensity", "gasp", "segmentation", "truth"),
 }
 
 HOLDS = {
@@ -117,6 +118,7 @@ HOLDS = {
     "affinities": lambda b: b["partition"]["method"] in ("lifted_multicut", "mutex_watershed"),
     "truth": lambda b: "truth" in b["samples"]["a"],
     "anisotropic": lambda b: True,
+    "computed": lambda b: "segmentation" not in b["samples"]["a"],
     "foreground": lambda b: b["predict"]["invert"],
     "thresholded": lambda b: bool(b["supervoxels"]),
 }
@@ -268,6 +270,8 @@ def walk(settings: Settings) -> tuple[set[str], list[str]]:
         if legal:
             walked.add(key)
             declared = {use.stage for use in DEPENDENCE[key] if HOLDS[use.where](settings)}
+            if "segmentation" in settings["samples"]["a"] and key != "samples.<name>.segmentation":
+                declared -= {"predict", "supervoxels", "graph", "partition"}  # these do not run
             if reached != declared:
                 wrong.append(f"{key}: other values than {now!r} reach {sorted(reached)}, declared {sorted(declared)}")
     return walked, wrong

@@ -210,7 +210,7 @@ def test_an_edit_that_leaves_the_threshold_leaves_other_blocks(sample, tmp_path)
     config = recipe(tmp_path, {"input": {"path": str(path)}}, [16, 24, 20])
     config = changed(config, supervoxels={"halo": [4, 4, 4], "foreground_window": 3})
     run(config)
-    image[8, 10, 5] += 1
+    image[8, 10, 5] += 30
     tifffile.imwrite(path, image, metadata={"axes": "ZYX"})
     again = done(config)
     assert again["ingest.blocks"] == 6

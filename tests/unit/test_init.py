@@ -253,7 +253,7 @@ def test_snakemake_runs_from_the_folder(cells, tmp_path, command):
 def test_a_stain_chooses_the_settings(tmp_path, stain):
     """What is written is what the recipe says and the defaults otherwise, and can be planned."""
     image = np.random.default_rng(0).integers(0, 99, (4, 20, 24)).astype(np.uint8)
-    tifffile.imwrite(tmp_path / "image.tif", image)
+    tifffile.imwrite(tmp_path / "image.tif", image, photometric="minisblack")
     told = init(tmp_path / "run", "--input", tmp_path / "image.tif", "--axes", "zyx", "--stain", stain)
     assert MEANINGS[stain] in told
     assert "measure.table" in planned(tmp_path / "run").steps("image")

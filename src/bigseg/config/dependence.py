@@ -24,6 +24,7 @@ CONDITIONS = {
     "affinities": "`lifted_multicut`, `mutex_watershed`",
     "truth": "where there is a truth",
     "anisotropic": "where voxels are no cubes",
+    "computed": "where no `segmentation` is given",
     "foreground": "where something tells foreground",
     "thresholded": "where there is a foreground threshold",
 }
@@ -53,6 +54,8 @@ def _volume(role: str, uses: tuple[Use, ...]) -> dict[str, tuple[Use, ...]]:
     return {f"samples.<name>.{role}.{key}": uses for key in ("path", "key", "axes", "files_along")}
 
 
+_SEGMENTING = ("predict", "supervoxels", "graph", "partition", "segment")
+
 DEPENDENCE: dict[str, tuple[Use, ...]] = {
     "samples.<name>.input.path": _OWNER,
     "samples.<name>.input.key": _OWNER,
@@ -64,6 +67,9 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
         Use("pyramid"),
         Use("measure"),
     ),
+    "samples.<name>.segmentation": tuple(Use(stage) for stage in _SEGMENTING),
+    **_volume("segmentation", (Use("segment"),)),
+    "samples.<name>.segmentation.voxel_size_um": (),
     "samples.<name>.truth": _TRUTH,
     **_volume("truth", _TRUTH),
     "samples.<name>.truth.voxel_size_um": (),
@@ -132,8 +138,8 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
     "partition.lifted.nuclei_attraction": _LIFTED,
     "partition.lifted.semantic_repulsion": _LIFTED,
     "partition.lifted.affinities_weight": _LIFTED,
-    "segment.minimum_object_size": (Use("segment"),),
-    "segment.remove_isolated": (Use("segment"),),
+    "segment.minimum_object_size": (Use("segment", "computed"),),
+    "segment.remove_isolated": (Use("segment", "computed"),),
     "pyramid.smallest": (Use("pyramid"),),
     "evaluate.ignore_zero": (Use("evaluate", "truth"),),
     "seams.distance": (Use("seams"),),

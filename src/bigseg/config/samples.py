@@ -77,6 +77,11 @@ class Sample(Settings):
     """One data set; all samples are processed in one run."""
 
     input: Input = Field(description="The image.")
+    segmentation: Input | None = Field(
+        default=None,
+        description="A label volume of the same shape that is the segmentation (ids stay, 0 is background): nothing is "
+        "segmented, `predict` to `partition` do not run. Where there is no image, name the same file as `input`.",
+    )
     truth: Input | None = Field(
         default=None, description="A label volume of the same shape to score against (stage `evaluate`)."
     )

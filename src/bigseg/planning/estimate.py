@@ -190,7 +190,8 @@ def _bytes(workflow: Workflow, plan: SamplePlan, costs: Calibration) -> tuple[fl
     image = each["image"] * channels * _itemsize(kind)
     copied = image_parameters(workflow.config, plan)["copy"]
     results = image * (volume * copied + coarse) + each["labels"] * (volume + coarse)
-    work = (each["maps"] + each["supervoxels"] + each["tables"]) * volume
+    computed = plan.sample.segmentation is None
+    work = (computed * (each["maps"] + each["supervoxels"]) + each["tables"]) * volume
     work += BYTES_PER_FILE * _TABLES_PER_BLOCK * plan.grid.number_of_blocks * times
     return results, work
 

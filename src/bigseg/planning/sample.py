@@ -89,8 +89,9 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
     _check_work(layout)
     header = sample_headers(name, sample, layout.folder / "headers.json")["input"]
     block_shape, chunk_shape = choose_shapes(name, header.volume_shape, config.blocks)
-    _check_halo(name, config.supervoxels.halo, header.volume_shape)
-    check_evidence(name, sample, config.partition.method, block_shape)
+    if sample.segmentation is None:
+        _check_halo(name, config.supervoxels.halo, header.volume_shape)
+        check_evidence(name, sample, config.partition.method, block_shape)
     times = tuple(sample.times) if sample.times is not None else tuple(range(header.number_of_times))
     if times[-1] >= header.number_of_times:
         raise UserError(
@@ -115,7 +116,7 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
         times=times,
         voxel_size_um=header.voxel_size_um or (1.0, 1.0, 1.0),
         layout=layout,
-        model=find_model(config.predict, layout.model),
+        model=find_model(config.predict, layout.model) if sample.segmentation is None else None,
         machine=Machine(
             config.execution.threads,
             config.execution.device,
@@ -125,14 +126,15 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
     )
     if plan.model is not None:
         check_model(plan.model, plan, config.predict)
-    foreground_parameters(config, plan)
+    if sample.segmentation is None:
+        foreground_parameters(config, plan)
     return plan
 
 
 def _with_keys(name: str, sample: Sample) -> Sample:
     """The sample with the datasets of its label volumes named, where the file holds an image beside them."""
     found = {}
-    for role in ("truth", "mask", "nuclei", "semantic"):
+    for role in ("segmentation", "truth", "mask", "nuclei", "semantic"):
         spec: Input | None = getattr(sample, role)
         if spec is None or spec.key is not None:
             continue

@@ -42,7 +42,7 @@ class ReportPage(WholeStep):
             "voxel_size_um": list(plan.voxel_size_um),
             "times": list(plan.times),
             "scored": plan.sample.truth is not None,
-            "multicut": config.partition.method in MULTICUTS,
+            "multicut": config.partition.method in MULTICUTS and plan.sample.segmentation is None,
             "seams": plan.grid.number_of_blocks > 1,
             "sample": plan.sample.model_dump(),
             "settings": settings,
