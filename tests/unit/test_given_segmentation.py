@@ -98,6 +98,16 @@ def test_masks_alone_are_their_own_image(sample, tmp_path):
     assert (labels(settings) == np.stack([masks(t) for t in range(TIMES)])).all()
 
 
+def test_a_time_point_without_objects(sample, tmp_path):
+    """Masks that are their own image are constant there, which matters to a segmentation only."""
+    tifffile.imwrite(tmp_path / "mask_t1.tif", 0 * masks(1), photometric="minisblack", metadata={"axes": "ZYX"})
+    settings = config(tmp_path, {"input": sample["segmentation"], "segmentation": sample["segmentation"]})
+    run(settings, None)
+    assert not labels(settings)[1].any()
+    table = pd.read_parquet(layout(settings).result_folder / "objects.parquet")
+    assert set(table["time"]) == {0, 2}
+
+
 def test_a_segmentation_replaces_one_that_was_computed(sample, tmp_path):
     computed = config(tmp_path, {"input": sample["input"]})
     run(computed)

@@ -107,6 +107,12 @@ class Sample(Settings):
         default=None, description="Time points to process, counted from 0. All if left out."
     )
 
+    missing_times: Literal["error", "skip"] = Field(
+        default="error",
+        description="Time points that lack a file of a pattern with `{t}`, or have one that cannot be read: `error` "
+        "names them all before anything runs, `skip` leaves them out and says so.",
+    )
+
     @field_validator("times")
     @classmethod
     def _times(cls, times: list[int] | None) -> list[int] | None:

@@ -43,6 +43,7 @@ class SamplePlan:
         times: time points to process.
         voxel_size_um: (z, y, x); 1 µm cubes where nothing tells.
         layout: where its files lie.
+        skipped: time points that are left out because they are missing or cannot be read, and why.
         model: the network that predicts, None where none does.
         machine: what jobs run on.
     """
@@ -57,6 +58,7 @@ class SamplePlan:
     voxel_size_um: tuple[float, float, float]
     layout: Layout
     model: ModelDescription | None = None
+    skipped: dict[int, str] = field(default_factory=dict)
     machine: Machine = field(default_factory=Machine)
 
     @property
@@ -87,7 +89,8 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
     for key in ("results", "work"):
         _check_writable(key, Path(getattr(config, key)))
     _check_work(layout)
-    header = sample_headers(name, sample, layout.folder / "headers.json")["input"]
+    headers = sample_headers(name, sample, layout.folder / "headers.json")
+    header = headers["input"]
     block_shape, chunk_shape = choose_shapes(name, header.volume_shape, config.blocks)
     if sample.segmentation is None:
         _check_halo(name, config.supervoxels.halo, header.volume_shape)
@@ -99,6 +102,8 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
             f"which has {header.number_of_times}",
             f"time points are counted from 0; the last one is {header.number_of_times - 1}",
         )
+    skipped = _missing_times(name, sample, headers, times)
+    times = tuple(time for time in times if time not in skipped)
     if config.predict.channel >= header.number_of_channels:
         raise UserError(
             f"predict.channel: {config.predict.channel} is not a channel of {sample.input.path}, "
@@ -117,6 +122,7 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
         voxel_size_um=header.voxel_size_um or (1.0, 1.0, 1.0),
         layout=layout,
         model=find_model(config.predict, layout.model) if sample.segmentation is None else None,
+        skipped=skipped,
         machine=Machine(
             config.execution.threads,
             config.execution.device,
@@ -129,6 +135,34 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
     if sample.segmentation is None:
         foreground_parameters(config, plan)
     return plan
+
+
+def _missing_times(
+    name: str, sample: Sample, headers: dict[str, VolumeHeader], times: tuple[int, ...]
+) -> dict[int, str]:
+    """The time points to leave out of ``times``, and why.
+
+    Raises:
+        UserError: there are such time points and they are not to be skipped, or all would be.
+    """
+    found: dict[int, str] = {}
+    for role, header in headers.items():
+        for time in times:
+            if time in header.missing_times:
+                found.setdefault(time, f"{role}: {header.missing_times[time]}")
+    if not found:
+        return {}
+    listed = [f"time point {time}: {found[time]}" for time in sorted(found)]
+    told = "\n    ".join([f"samples.{name}: {len(found)} of {len(times)} time points cannot be read", *listed])
+    if sample.missing_times == "error":
+        raise UserError(
+            told,
+            f"bring the files back, set samples.{name}.missing_times to skip, or list those to process in "
+            f"samples.{name}.times",
+        )
+    if len(found) == len(times):
+        raise UserError(told, "bring the files back, or correct the path")
+    return dict(sorted(found.items()))
 
 
 def _with_keys(name: str, sample: Sample) -> Sample:

@@ -56,6 +56,7 @@ class Workflow:
         method = self.config.partition.method
         lines = []
         for name, plan in self.plans.items():
+            lines += [f"samples.{name}: time point {t} is left out ({why})" for t, why in plan.skipped.items()]
             if plan.sample.segmentation is None:
                 lines += unused_maps(name, plan.sample, method)
             else:

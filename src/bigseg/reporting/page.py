@@ -56,6 +56,7 @@ def write_report(layout: Layout, parameters: Parameters) -> None:
         "overview": _embedded(overview),
         "orthogonal": len(pictures.cuts) > 1,
         "times": _times(pictures, parameters, pixel_um),
+        "skipped": parameters.get("skipped", {}),
         "all_times": len(parameters["times"]),
         "times_shown": len(pictures.times),
         "sizes": _embedded(sizes),

@@ -83,9 +83,7 @@ class IngestBlocks(BlockStep):
         from bigseg.volumes.tables import write_table
 
         box = self.grid.box(piece)
-        blocks = [
-            self._finite(self._source.read(self.time, c, box), c, box) for c in range(self.parameters["channels"])
-        ]
+        blocks = [self._finite(self._read(c, box), c, box) for c in range(self.parameters["channels"])]
         claim_result(self.layout, self.parameters["owner"])
         if self.parameters["copy"]:
             store = copied_image(self.layout, self.parameters, self.time)
@@ -125,6 +123,14 @@ class IngestBlocks(BlockStep):
 
         return open_source(self._input)
 
+    def _read(self, channel: int, box: Box) -> np.ndarray:
+        """Voxels of the input; what cannot be read only now can still be left out."""
+        try:
+            return self._source.read(self.time, channel, box)
+        except UserError as error:
+            remedy = f"{error.remedy}; or leave time point {self.time} out: list the others in `times` of the sample"
+            raise UserError(error.problem, remedy) from error
+
     def _finite(self, block: np.ndarray, channel: int, box: Box) -> np.ndarray:
         import numpy as np
 
@@ -159,12 +165,13 @@ class IngestStatistics(WholeStep):
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
-        """What is merged."""
+        """What is merged; a constant image is no obstacle where nothing is to be segmented."""
         return {
             "blocks": plan.grid.number_of_blocks,
             "channels": plan.header.number_of_channels,
             "dtype": plan.header.dtype,
             "path": plan.sample.input.path,
+            **({"segmented": True} if plan.sample.segmentation is not None else {}),
         }
 
     def needs(self, piece: int) -> list[Need]:
@@ -202,7 +209,8 @@ class IngestStatistics(WholeStep):
                     "histogram": digest_arrays(merged.bins, merged.counts),
                 }
             )
-        if all(found["percentiles"]["0"] == found["percentiles"]["100"] for found in statistics):
+        constant = all(found["percentiles"]["0"] == found["percentiles"]["100"] for found in statistics)
+        if constant and not self.parameters.get("segmented"):
             value = statistics[0]["percentiles"]["0"]
             raise UserError(
                 f"{self.parameters['path']}: time point {self.time} is constant, every voxel is {value:g}: there is "

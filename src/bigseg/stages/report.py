@@ -47,6 +47,7 @@ class ReportPage(WholeStep):
             "sample": plan.sample.model_dump(),
             "settings": settings,
             "steps": {step.name: step.number_of_pieces for step in steps},
+            **({"skipped": {str(time): why for time, why in plan.skipped.items()}} if plan.skipped else {}),
         }
 
     def needs(self, piece: int) -> list[Need]:

@@ -162,7 +162,7 @@ class SegmentBlocks(BlockStep):
     """Write the labels of a block: the objects of its supervoxels, or those of a segmentation that is given."""
 
     stage, step, version = "segment", "blocks", VERSION
-    looked_up_by = ("levels",)
+    looked_up_by = ("levels", "owner")
     opens = ("_given",)
 
     @classmethod
