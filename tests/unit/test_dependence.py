@@ -99,7 +99,7 @@ BASES = {
     "mutex watershed": ("intensity", "mutex_watershed", "affinities"),
     "network": ("network", "multicut"),
     "referenced": ("referenced", "gasp"),
-    "nuclei": ("nuclei", "gasp"),
+    "nuclei": ("nuclei", "gasp", "mask"),
     "given": ("intensity", "gasp", "segmentation", "truth"),
 }
 
@@ -117,9 +117,11 @@ HOLDS = {
     "maps": lambda b: "affinities" in b["samples"]["a"],
     "affinities": lambda b: b["partition"]["method"] in ("lifted_multicut", "mutex_watershed"),
     "truth": lambda b: "truth" in b["samples"]["a"],
+    "masked": lambda b: "mask" in b["samples"]["a"],
     "anisotropic": lambda b: True,
     "computed": lambda b: "segmentation" not in b["samples"]["a"],
     "foreground": lambda b: b["predict"]["invert"],
+    "masked foreground": lambda b: bool(b["supervoxels"]) and "mask" in b["samples"]["a"],
     "thresholded": lambda b: bool(b["supervoxels"]),
 }
 

@@ -77,7 +77,6 @@ def test_skip_leaves_them_out_and_says_so(holes):
     write(holes, 4)
     assert done(settings, STAGES) == {
         "ingest.blocks": 1,
-        "ingest.statistics": 1,
         "segment.blocks": 1,
         "measure.blocks": 1,
         "measure.table": 1,

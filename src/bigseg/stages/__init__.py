@@ -84,8 +84,11 @@ def find_step(name: str) -> type[Step]:
     return found
 
 
-_SEGMENTING = ("predict", "supervoxels", "graph", "partition")
-"""Stages that do not run where a sample has a segmentation already."""
+_SEGMENTING = (
+    *("predict", "supervoxels", "graph", "partition"),
+    *("ingest.statistics", "segment.contacts", "segment.objects"),
+)
+"""Stages and steps that do not run where a sample has a segmentation already."""
 
 
 def steps_of(config: Config, plan: SamplePlan) -> list[str]:
@@ -93,9 +96,7 @@ def steps_of(config: Config, plan: SamplePlan) -> list[str]:
     levels = pyramid_levels(plan.grid.shape, plan.voxel_size_um, config.pyramid.smallest)
     names: list[str] = []
     for name in STEPS:
-        if plan.sample.segmentation is not None and name.split(".")[0] in _SEGMENTING:
-            continue
-        if plan.sample.segmentation is not None and name in ("segment.contacts", "segment.objects"):
+        if plan.sample.segmentation is not None and (name in _SEGMENTING or name.split(".")[0] in _SEGMENTING):
             continue
         if name == "partition.root":
             names += [f"partition.level{n}" for n in range(number_of_levels(config, plan))]

@@ -25,6 +25,8 @@ from bigseg.stages.step import (
 from bigseg.volumes.signature import files_signature, time_files
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from bigseg.config import Config
@@ -66,9 +68,17 @@ class SegmentContacts(BlockStep):
         """The objects of the block and of what touches it."""
         return digest_arrays(*self._objects(piece))
 
+    def empty_with(self, piece: int) -> list[Need]:
+        """The block's graph."""
+        return [Need("graph.blocks", [piece], self.grid.number_of_blocks)]
+
+    def tables(self, piece: int) -> list[Path]:
+        """Sizes and contacts."""
+        return [self.layout.table("segment", name, self.time, piece) for name in ("sizes", "contacts")]
+
     def intact(self, piece: int, record: Record) -> bool:
         """Whether both tables are still there."""
-        return all(self.layout.table("segment", name, self.time, piece).exists() for name in ("sizes", "contacts"))
+        return all(path.exists() for path in self.tables(piece))
 
     def process(self, piece: int) -> Outcome:
         """Contract the block's graph to objects and keep what concerns small ones."""
@@ -188,6 +198,16 @@ class SegmentBlocks(BlockStep):
         if self._segmentation is not None:
             return self._signature
         return digest_arrays(self._names(piece))
+
+    def empty_with(self, piece: int) -> list[Need]:
+        """The block's supervoxels; nothing is known of labels that are given."""
+        if self._segmentation is not None:
+            return []
+        return [Need("supervoxels.blocks", [piece], self.grid.number_of_blocks)]
+
+    def arrays(self) -> list[tuple[VolumeArray, int]]:
+        """The labels."""
+        return [(self._store, 1)]
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shard is still there."""
