@@ -120,11 +120,12 @@ def _stored(crop: Workflow) -> dict[str, float]:
     plan = crop.plans["crop"]
     layout, voxels = plan.layout, plan.grid.box(0).size
     image = plan.header.number_of_channels * int(_itemsize(plan.header.dtype))
+    computed = plan.sample.segmentation is None
     tables = [path.stat().st_size for path in layout.folder.rglob("*.parquet")]
     return {
         "image": _size(layout.image()) / voxels / image,
-        "maps": _size(layout.boundary_map.parent) / voxels,
-        "supervoxels": _size(layout.supervoxels.parent) / voxels,
+        "maps": _size(layout.boundary_map.parent) / voxels if computed else 0.0,
+        "supervoxels": _size(layout.supervoxels.parent) / voxels if computed else 0.0,
         "labels": _size(layout.labels()) / voxels,
         "tables": sum(max(0, size - BYTES_PER_FILE) for size in tables) / voxels,
     }

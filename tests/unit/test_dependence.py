@@ -31,7 +31,7 @@ from bigseg.planning import models as planned
 from bigseg.planning.workflow import Workflow
 
 SHAPE = (16, 16, 16)
-ROLES = ("input", "truth", "mask", "nuclei", "semantic", "affinities")
+ROLES = ("input", "segmentation", "truth", "mask", "nuclei", "semantic", "affinities")
 NO_DATA = {"results": ["elsewhere/results"], "work": ["elsewhere/work"]}
 NOT_WALKED = {
     "predict.model_settings": "only a pytorch-3dunet checkpoint takes it; its content is in the model's digest",
@@ -85,7 +85,9 @@ def base(data: Path, method: str, partition: str, *roles: str) -> Settings:
             "method": "network" if method == "network" else "intensity",
             "model": str(data / "model"),
             **({"normalise": "percentiles"} if method == "network" else {}),
+            "invert": method == "nuclei",
         },
+        "supervoxels": {"foreground_threshold": "otsu", "foreground_window": 4} if method == "nuclei" else {},
         "partition": {"method": partition},
         "pyramid": {"smallest": 8},
     }
@@ -97,6 +99,8 @@ BASES = {
     "mutex watershed": ("intensity", "mutex_watershed", "affinities"),
     "network": ("network", "multicut"),
     "referenced": ("referenced", "gasp"),
+    "nuclei": ("nuclei", "gasp", "mask"),
+    "given": ("intensity", "gasp", "segmentation", "truth"),
 }
 
 TRACKING: dict[str, Settings] = {
@@ -129,6 +133,10 @@ HOLDS = {
     "drift": lambda b: b["track"].get("drift", False),
     "drift, referenced": lambda b: b["track"].get("drift", False),  # of these the image is referenced
     "drift, shallow pyramid": lambda b: False,
+    "computed": lambda b: "segmentation" not in b["samples"]["a"],
+    "foreground": lambda b: b["predict"]["invert"],
+    "masked foreground": lambda b: bool(b["supervoxels"]) and "mask" in b["samples"]["a"],
+    "thresholded": lambda b: bool(b["supervoxels"]),
 }
 
 
@@ -281,6 +289,8 @@ def walk(settings: Settings) -> tuple[set[str], list[str]]:
         if legal:
             walked.add(key)
             declared = {use.stage for use in DEPENDENCE[key] if HOLDS[use.where](settings)}
+            if "segmentation" in settings["samples"]["a"] and key != "samples.<name>.segmentation":
+                declared -= {"predict", "supervoxels", "graph", "partition"}  # these do not run
             if reached != declared:
                 wrong.append(f"{key}: other values than {now!r} reach {sorted(reached)}, declared {sorted(declared)}")
     return walked, wrong

@@ -51,9 +51,8 @@ def test_the_threshold_agrees_with_scikit_image():
     generator = np.random.default_rng(0)
     values = np.clip(np.concatenate([generator.normal(30, 8, 4000), generator.normal(140, 30, 600)]), 0, 255)
     values = values.astype(np.uint8)
-    assert otsu_level(count_levels(values)) == pytest.approx(
-        threshold_otsu(np.sqrt(values.astype(np.float64)), nbins=4096) ** 2, abs=2
-    )
+    expected = threshold_otsu(np.sqrt(values.astype(np.float64)), nbins=4096) ** 2
+    assert otsu_level(count_levels(values)) == pytest.approx(expected, abs=2)
 
 
 @pytest.mark.parametrize(("probability", "level"), [(0.5, 128), (1e-6, 1), (0.2, 51), (0.999999, 255)])
@@ -167,6 +166,28 @@ def test_background_does_not_depend_on_blocks(block, sample, tmp_path_factory):
     assert ((labels(config)[0] > 0) == expected).all()
 
 
+@pytest.mark.parametrize("role", ["mask", "background"])
+def test_blocks_that_are_left_out_change_nothing(sample, tmp_path, role):
+    """Blocks far from the mask, or without data, are skipped; threshold and foreground are those of one block."""
+    image, _ = nuclei()
+    image[:, :, 32:] = 0
+    tifffile.imwrite(tmp_path / "image.tif", image, metadata={"axes": "ZYX"})
+    tifffile.imwrite(tmp_path / "mask.tif", (image > 0).astype(np.uint8), metadata={"axes": "ZYX"})
+    given: dict[str, Any] = {"input": {"path": str(tmp_path / "image.tif")}}
+    given |= {"mask": {"path": str(tmp_path / "mask.tif")}} if role == "mask" else {"background": 0.0}
+    found, levels = [], []
+    for name, block in (("whole", [16, 48, 60]), ("blocks", [16, 16, 10])):
+        config = recipe(tmp_path / name, given, block, segment={"remove_isolated": False})
+        config = changed(config, supervoxels={"halo": [3, 3, 3], "foreground_window": 5})
+        run(config, ("ingest", "predict", "supervoxels", "graph", "partition", "segment"))
+        found.append(labels(config)[0] > 0)
+        levels.append(json.loads(layout(config).foreground_threshold(0).read_text()))
+    assert levels[0] == levels[1]
+    assert 0.02 < found[0].mean() < 0.3
+    assert (found[0] == found[1]).all()
+    assert not found[1][:, :, 40:].any()
+
+
 def test_a_time_point_without_objects_goes_through_all_stages(sample, tmp_path):
     """All that a fixed threshold leaves of the second time point is nothing."""
     image, truth = nuclei()
@@ -211,7 +232,7 @@ def test_an_edit_that_leaves_the_threshold_leaves_other_blocks(sample, tmp_path)
     config = recipe(tmp_path, {"input": {"path": str(path)}}, [16, 24, 20])
     config = changed(config, supervoxels={"halo": [4, 4, 4], "foreground_window": 3})
     run(config)
-    image[8, 10, 5] += 1
+    image[8, 10, 5] += 30
     tifffile.imwrite(path, image, metadata={"axes": "ZYX"})
     again = done(config)
     assert again["ingest.blocks"] == 6

@@ -141,12 +141,35 @@ def run_lifted() -> tuple[Workflow, dict[str, Any]]:
     return workflow, {**made, "partition.quality": read(place.multicut_quality(0))}
 
 
+def run_nuclei() -> tuple[Workflow, dict[str, Any]]:
+    """The steps that only a foreground with a threshold of its own has; the cells of the tiny volume, dark between."""
+    image, _ = volume()
+    with h5py.File("nuclei.h5", "w") as file:
+        file["raw"] = 255 - image
+        file["raw"].attrs["element_size_um"] = [0.5, 0.25, 0.25]
+    config = {
+        "samples": {NAME: {"input": {"path": "nuclei.h5", "key": "raw"}}},
+        "results": "nuclei/results",
+        "work": "nuclei/work",
+        "blocks": {"block_shape": BLOCKS},
+        "predict": {"invert": True},
+        "supervoxels": {"foreground_threshold": "otsu", "foreground_window": 6},
+    }
+    workflow = Workflow(config, "golden")
+    run_here(workflow, ("ingest", "predict", "supervoxels"))
+    place, blocks = layout(config), range(2)
+    return workflow, {
+        "supervoxels.histogram": [table(place.table("supervoxels", "histogram", 0, block)) for block in blocks],
+        "supervoxels.threshold": read(place.foreground_threshold(0)),
+    }
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> list[tuple[Workflow, dict[str, Any]]]:
     """The finished runs and what each step made."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("golden"))
-        return [run_tiny(), run_lifted()]
+        return [run_tiny(), run_lifted(), run_nuclei()]
 
 
 @pytest.fixture(scope="module")
@@ -197,13 +220,14 @@ def test_every_step_has_a_digest(steps):
 
 def test_the_tiny_runs_test_something(runs):
     """Supervoxels are joined, small objects merged, lifted edges attract and repel, and scores are not perfect."""
-    (_, made), (_, lifted) = runs
+    (_, made), (_, lifted), (_, nuclei) = runs
     (measured,) = made["measure.table"]
     (left,) = made["partition.root"]
     supervoxels = sum(len(nodes["id"]) for nodes in made["graph.blocks"][::2])
     assert 10 < len(measured["object"]) < len(left["id"]) < supervoxels
     costs = [cost for part in lifted["partition.lifted"] for cost in part["value"]]
     assert min(costs) < 0 < max(costs)
+    assert 0.2 < nuclei["supervoxels.threshold"]["share_above"] < 0.9
     assert 0 < made["evaluate.scores"]["adapted_rand_error"] < 0.7
 
 

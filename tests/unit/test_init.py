@@ -19,6 +19,7 @@ from bigseg.cli import app
 from bigseg.config import load_config
 from bigseg.config.load import validate_config
 from bigseg.errors import UserError
+from bigseg.planning.stains import MEANINGS, STAINS
 from bigseg.planning.workflow import Workflow
 from bigseg.stages import find_step
 
@@ -246,3 +247,22 @@ def test_snakemake_runs_from_the_folder(cells, tmp_path, command):
         "report",
         "report_provenance",
     }
+
+
+@pytest.mark.parametrize("stain", ["membrane", "nuclei", "em"])
+def test_a_stain_chooses_the_settings(tmp_path, stain):
+    """What is written is what the recipe says and the defaults otherwise, and can be planned."""
+    image = np.random.default_rng(0).integers(0, 99, (4, 20, 24)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "image.tif", image, photometric="minisblack")
+    told = init(tmp_path / "run", "--input", tmp_path / "image.tif", "--axes", "zyx", "--stain", stain)
+    assert MEANINGS[stain] in told
+    assert "measure.table" in planned(tmp_path / "run").steps("image")
+    config = load_config(tmp_path / "run" / "config.yaml")
+    expected = validate_config({"samples": config.model_dump()["samples"], **STAINS[stain]}, "test")
+    for section in ("predict", "supervoxels", "partition", "segment"):
+        assert getattr(config, section) == getattr(expected, section)
+    assert (config.predict.invert, config.supervoxels.foreground_threshold) == {
+        "membrane": (False, "auto"),
+        "nuclei": (True, "otsu"),
+        "em": (True, "auto"),
+    }[stain]

@@ -180,7 +180,7 @@ def test_lifted_edges(nuclei, tmp_path, monkeypatch, levels):
         "partition.lifted.nuclei_repulsion": [0.5, 8.0],
     }
     found = swept(config, grid)
-    assert [len(parameters) for parameters, _ in found] == [4, 5, 5]
+    assert [len(parameters) for parameters, _ in found] == [5, 6, 6]
     assert len({scored["n_result"] for _, scored in found}) > 1
     for parameters, scored in found:
         partition = dict(config["partition"], **nested(parameters)["partition"])

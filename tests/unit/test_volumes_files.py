@@ -109,10 +109,13 @@ def test_natural_order(tmp_path: Path) -> None:
 def test_missing_indices_are_named(tmp_path: Path) -> None:
     for t in (8, 9, 12, 14):
         write(tmp_path / f"e{t:03d}.tif", image((2, 8, 8)))
-    error = error_of(tmp_path / "e{t}.tif")
-    assert "t=10, 11, 13 are missing" in error.problem
-    write(tmp_path / "e900.tif", image((2, 8, 8)))
-    assert "and 878 more" in error_of(tmp_path / "e{t}.tif").problem
+    assert header_of(tmp_path / "e{t}.tif").missing_times == {t - 8: f"no file for (t={t})" for t in (10, 11, 13)}, (
+        "time points may be left out"
+    )
+    for z in (1, 2, 4, 5, 7, 900):
+        write(tmp_path / f"s{z}.tif", image((8, 8)))
+    assert "z=3, 6, 8, " in error_of(tmp_path / "s{z}.tif").problem
+    assert "and 884 more" in error_of(tmp_path / "s{z}.tif").problem
     for z in (1, 3):
         write(tmp_path / f"z{z}.tif", image((8, 8)))
     assert "z=2 is missing" in error_of(tmp_path / "z{z}.tif").problem
@@ -124,7 +127,14 @@ def test_missing_indices_are_named(tmp_path: Path) -> None:
 def test_incomplete_grid(tmp_path: Path) -> None:
     for t, c in [(0, 0), (0, 1), (1, 0)]:
         write(tmp_path / f"t{t}c{c}.tif", image((2, 8, 8)))
-    assert "(t=1, c=1)" in error_of(tmp_path / "t{t}c{c}.tif").problem
+    assert header_of(tmp_path / "t{t}c{c}.tif").missing_times == {1: "no file for (t=1, c=1)"}
+    with opened(tmp_path / "t{t}c{c}.tif") as source:
+        assert source.read(0, 1, Box((0, 0, 0), (2, 8, 8))).shape == (2, 8, 8)
+        with pytest.raises(UserError, match=r"no file for \(t=1, c=1\)"):
+            source.read(1, 1, Box((0, 0, 0), (2, 8, 8)))
+    for z, c in [(0, 0), (0, 1), (1, 0)]:
+        write(tmp_path / f"z{z}c{c}.tif", image((8, 8)))
+    assert "(c=1, z=1)" in error_of(tmp_path / "z{z}c{c}.tif").problem
 
 
 def test_pattern_errors(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ rule segment_objects:
 
 rule segment:
     input:
+        files=files("segmentation"),
         markers=upstream("segment.blocks"),
     output:
         marker=f"{WORK}/{{sample}}/status/segment/{{time}}/blocks-{{blocks}}.json",

@@ -22,6 +22,13 @@ def init(
     axes: Annotated[str | None, typer.Option(help="Order of the axes, e.g. zyx, if the file does not say.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the sample. Default: the file's.")] = None,
     truth: Annotated[str | None, typer.Option(help="Label volume to score against; FILE:KEY for HDF5.")] = None,
+    segmentation: Annotated[
+        str | None,
+        typer.Option(
+            help="Label volume that is the segmentation already; FILE:KEY for HDF5. Nothing is segmented then. Where "
+            "there is no image, --input may be left out."
+        ),
+    ] = None,
     stain: Annotated[
         Literal["membrane", "nuclei", "em"] | None,
         typer.Option(
@@ -39,18 +46,32 @@ def init(
     from bigseg.errors import UserError
 
     if provenance is not None:
-        if any(given is not None for given in (input_path, key, axes, name, truth, stain)):
+        if any(given is not None for given in (input_path, key, axes, name, truth, stain, segmentation)):
             raise UserError("--from tells of the image and the sample itself", "leave out the options about them")
         from bigseg.planning.rerun import write_config_of
 
         for line in write_config_of(folder, provenance, force=force):
             typer.echo(line)
         return
+    if segmentation is not None and stain is not None:
+        raise UserError("--stain tells how to segment, and --segmentation is one", "leave out one of them")
+    if input_path is None and segmentation is not None:
+        file, colon, dataset = segmentation.rpartition(":")
+        input_path, key = (file, dataset) if colon and Path(file).exists() else (segmentation, key)
     if input_path is None:
         raise UserError("--input is missing", "name the image with --input, or a result with --from")
     from bigseg.planning.initial import write_initial_config
 
     for line in write_initial_config(
-        folder, input_path, key, axes, name, truth, memory_gb, stain=stain or "membrane", force=force
+        folder,
+        input_path,
+        key,
+        axes,
+        name,
+        truth,
+        memory_gb,
+        stain=stain or "membrane",
+        segmentation=segmentation,
+        force=force,
     ):
         typer.echo(line)

@@ -34,7 +34,9 @@ CONDITIONS = {
     "drift": "with `drift`",
     "drift, referenced": "with `drift`, where the image is an OME-Zarr that is not copied",
     "drift, shallow pyramid": "with `drift`, in volumes of which no level of the pyramid is small enough for it",
+    "computed": "where no `segmentation` is given",
     "foreground": "where something tells foreground",
+    "masked foreground": "where there is a mask, and a foreground threshold with a window",
     "thresholded": "where there is a foreground threshold",
 }
 """Where a key reaches a stage: the method in use, or something about the sample; in the words of the reference page."""
@@ -69,6 +71,8 @@ def _volume(role: str, uses: tuple[Use, ...]) -> dict[str, tuple[Use, ...]]:
     return {f"samples.<name>.{role}.{key}": uses for key in ("path", "key", "axes", "files_along")}
 
 
+_SEGMENTING = ("predict", "supervoxels", "graph", "partition", "segment")
+
 DEPENDENCE: dict[str, tuple[Use, ...]] = {
     "samples.<name>.input.path": _OWNER,
     "samples.<name>.input.key": _OWNER,
@@ -82,6 +86,9 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
         Use("measure"),
         *_MOVIE,
     ),
+    "samples.<name>.segmentation": tuple(Use(stage) for stage in ("ingest", *_SEGMENTING)),
+    **_volume("segmentation", (Use("segment"),)),
+    "samples.<name>.segmentation.voxel_size_um": (),
     "samples.<name>.truth": _TRUTH,
     **_volume("truth", _TRUTH),
     "samples.<name>.truth.voxel_size_um": (),
@@ -102,6 +109,7 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
     "samples.<name>.affinities.offsets": (Use("graph", "affinities"), *_LIFTED),
     "samples.<name>.affinities.invert": (Use("graph", "affinities"),),
     "samples.<name>.times": (Use("pyramid"), Use("measure"), *_MOVIE, Use("evaluate", "truth"), Use("seams")),
+    "samples.<name>.missing_times": (),
     "results": (),
     "work": (),
     "blocks.block_shape": _BLOCKS,
@@ -121,7 +129,7 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
     "predict.model": _NETWORK,
     "predict.model_settings": _NETWORK,
     "predict.channels": _NETWORK,
-    "predict.outputs": _NETWORK,
+    "predict.outputs": (*_NETWORK, Use("supervoxels", "network")),
     "predict.offsets": (Use("predict", "affinity outputs"),),
     "predict.normalise": _NETWORK,
     "predict.activation": _NETWORK,
@@ -138,8 +146,8 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
     "supervoxels.sigma_weights": (Use("supervoxels"),),
     "supervoxels.alpha": (Use("supervoxels"),),
     "supervoxels.minimum_size": (Use("supervoxels"),),
-    "supervoxels.foreground_threshold": (Use("supervoxels", "foreground"),),
-    "supervoxels.foreground_window": (Use("supervoxels", "thresholded"),),
+    "supervoxels.foreground_threshold": (Use("supervoxels", "foreground"), Use("predict", "masked foreground")),
+    "supervoxels.foreground_window": (Use("supervoxels", "thresholded"), Use("predict", "masked foreground")),
     "supervoxels.anisotropic": (Use("supervoxels", "anisotropic"), Use("predict", "masked")),
     "supervoxels.halo": (Use("supervoxels"), Use("predict", "masked")),
     "partition.method": (Use("partition"), Use("graph", "maps")),
@@ -153,7 +161,8 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
     "partition.lifted.nuclei_attraction": _LIFTED,
     "partition.lifted.semantic_repulsion": _LIFTED,
     "partition.lifted.affinities_weight": _LIFTED,
-    "segment.minimum_object_size": (Use("segment"),),
+    "segment.minimum_object_size": (Use("segment", "computed"),),
+    "segment.remove_isolated": (Use("segment", "computed"),),
     "pyramid.smallest": (Use("pyramid"), Use("track", "drift, shallow pyramid")),
     "track.method": (*_MOVIE, Use("pyramid", "movie")),
     "track.drift": _MOVIE,
@@ -162,7 +171,6 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
     **{f"track.costs.{key}": _LINKED for key in Costs.model_fields},
     **{f"track.joint.{key}": _JOINT for key in Joint.model_fields},
     **{f"track.volume.{key}": _VOLUME for key in Volume.model_fields},
-    "segment.remove_isolated": (Use("segment"),),
     "evaluate.ignore_zero": (Use("evaluate", "truth"),),
     "seams.distance": (Use("seams"),),
     "seams.minimum_cut": (Use("seams"),),

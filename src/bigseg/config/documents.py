@@ -34,7 +34,9 @@ def default_yaml(samples: dict[str, dict[str, Any]], **changed: Any) -> str:
             for key, inner in Sample.model_fields.items():
                 if not inner.is_required():
                     lines += _comment(f"{key}: {_description(inner)}", 4)
-            lines += _comment("Keys of input, truth, mask, nuclei, semantic and affinities besides path:", 2)
+            lines += _comment(
+                "Keys of input, segmentation, truth, mask, nuclei, semantic and affinities besides path:", 2
+            )
             for key, inner in Input.model_fields.items():
                 if not inner.is_required():
                     lines += _comment(f"{key}: {_description(inner)}", 4)
@@ -102,7 +104,7 @@ def reference() -> str:
         _table(Config, skip_models=True),
         "## `samples.<name>`",
         _table(Sample, "samples.<name>."),
-        "## `input`, `truth`, `mask`, `nuclei`, `semantic` and `affinities` of a sample",
+        "## `input`, `segmentation`, `truth`, `mask`, `nuclei`, `semantic` and `affinities` of a sample",
         _table(Input),
         "## More keys of `affinities`",
         _table_of(_own_fields(Affinities)),

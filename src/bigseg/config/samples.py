@@ -77,6 +77,11 @@ class Sample(Settings):
     """One data set; all samples are processed in one run."""
 
     input: Input = Field(description="The image.")
+    segmentation: Input | None = Field(
+        default=None,
+        description="A label volume of the same shape that is the segmentation (ids stay, 0 is background): nothing is "
+        "segmented, `predict` to `partition` do not run. Where there is no image, name the same file as `input`.",
+    )
     truth: Input | None = Field(
         default=None, description="A label volume of the same shape to score against (stage `evaluate`)."
     )
@@ -112,6 +117,12 @@ class Sample(Settings):
     )
     times: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = Field(
         default=None, description="Time points to process, counted from 0. All if left out."
+    )
+
+    missing_times: Literal["error", "skip"] = Field(
+        default="error",
+        description="Time points that lack a file of a pattern with `{t}`, or have one that cannot be read: `error` "
+        "names them all before anything runs, `skip` leaves them out and says so.",
     )
 
     @model_validator(mode="after")

@@ -192,7 +192,8 @@ def _bytes(workflow: Workflow, plan: SamplePlan, costs: Calibration) -> tuple[fl
     copied = image_parameters(workflow.config, plan)["copy"]
     label_images = 2 if is_tracked(workflow.config, plan) else 1
     results = image * (volume * copied + coarse) + label_images * each["labels"] * (volume + coarse)
-    work = (each["maps"] + each["supervoxels"] + each["tables"]) * volume
+    computed = plan.sample.segmentation is None
+    work = (computed * (each["maps"] + each["supervoxels"]) + each["tables"]) * volume
     work += BYTES_PER_FILE * _TABLES_PER_BLOCK * plan.grid.number_of_blocks * times
     return results, work
 

@@ -9,6 +9,14 @@ from bigseg.geometry.box import Triple
 _MAPS = tuple(dict.fromkeys(role for roles in MAPS_USED.values() for role in roles))
 
 
+def unused_beside_segmentation(name: str, sample: Sample) -> list[str]:
+    """A line for each map that is given beside a segmentation, which needs none."""
+    if sample.segmentation is None:
+        return []
+    given = [role for role in ("mask", *_MAPS) if getattr(sample, role) is not None]
+    return [f"samples.{name}.{role} is not used, because samples.{name}.segmentation is given" for role in given]
+
+
 def unused_maps(name: str, sample: Sample, method: str) -> list[str]:
     """A line for each map that is given and that the method leaves aside, which a user may not expect.
 

@@ -12,8 +12,8 @@ from bigseg.resume.files import write_json
 from bigseg.volumes.header import VolumeHeader
 from bigseg.volumes.signature import source_signature
 
-ROLES = ("input", "truth", "mask", "nuclei", "semantic", "affinities")
-_LABELS = ("truth", "nuclei", "semantic")
+ROLES = ("input", "segmentation", "truth", "mask", "nuclei", "semantic", "affinities")
+_LABELS = ("segmentation", "truth", "nuclei", "semantic")
 
 
 def sample_headers(name: str, sample: Sample, cache: Path) -> dict[str, VolumeHeader]:

@@ -38,6 +38,7 @@ def write_initial_config(
     memory_gb: float,
     *,
     stain: Stain = "membrane",
+    segmentation: str | None = None,
     force: bool,
 ) -> list[str]:
     """Write ``config.yaml``, and beside it a ``Snakefile`` and a link to the profile, so that ``snakemake`` runs there.
@@ -51,6 +52,7 @@ def write_initial_config(
         truth: label volume to score against.
         memory_gb: memory that one job may use.
         stain: what is stained; it chooses how boundaries and background are told.
+        segmentation: label volume that is the segmentation, so that none is made.
         force: whether an existing configuration is replaced.
 
     Returns:
@@ -71,9 +73,11 @@ def write_initial_config(
     else:
         lines.append(f"  voxel size (z, y, x) {list(header.voxel_size_um)} µm")
     if truth is not None:
-        file, colon, dataset = truth.rpartition(":")
-        inside = bool(colon) and Path(file).exists()
-        sample["truth"] = {"path": _absolute(file), "key": dataset} if inside else {"path": _absolute(truth)}
+        sample["truth"] = _labels(truth)
+    if segmentation is not None:
+        # What tells the axes of the image tells those of its labels, unless the image has channels.
+        told = axes is not None and "c" not in axes
+        sample["segmentation"] = {**_labels(segmentation), **({"axes": axes} if told else {})}
     sample_name = name or _sample_name(input_path)
     block = _fit(sample_name, sample, STAINS[stain], memory_gb)
     text = default_yaml({sample_name: sample}, **{**STAINS[stain], "blocks": {"block_shape": list(block)}})
@@ -82,7 +86,7 @@ def write_initial_config(
     write_snakefile(folder)
     blocks = Grid(header.volume_shape, block).number_of_blocks
     lines += [
-        f"  settings for {MEANINGS[stain]}",
+        f"  settings for {MEANINGS[stain]}" if segmentation is None else f"  segmented already: {segmentation}",
         f"  {blocks} blocks of {list(block)} voxels",
         f"wrote {target}",
         f"next: cd {shlex.quote(str(folder))} && snakemake --cores all",
@@ -123,6 +127,13 @@ def write_snakefile(folder: Path) -> None:
     for link, profile in (("profiles", "profiles"), ("slurm", "profiles/slurm")):
         if not (folder / link).exists():
             (folder / link).symlink_to(_CHECKOUT / profile, target_is_directory=True)
+
+
+def _labels(text: str) -> dict[str, Any]:
+    """What the user means by a label volume, ``FILE`` or ``FILE:KEY``."""
+    file, colon, dataset = text.rpartition(":")
+    inside = bool(colon) and Path(file).exists()
+    return {"path": _absolute(file), "key": dataset} if inside else {"path": _absolute(text)}
 
 
 def _input(path: str, key: str | None, axes: str | None) -> Input:

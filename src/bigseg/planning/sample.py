@@ -44,6 +44,7 @@ class SamplePlan:
         times: time points to process.
         voxel_size_um: (z, y, x); 1 µm cubes where nothing tells.
         layout: where its files lie.
+        skipped: time points that are left out because they are missing or cannot be read, and why.
         model: the network that predicts, None where none does.
         machine: what jobs run on.
     """
@@ -58,6 +59,7 @@ class SamplePlan:
     voxel_size_um: tuple[float, float, float]
     layout: Layout
     model: ModelDescription | None = None
+    skipped: dict[int, str] = field(default_factory=dict)
     machine: Machine = field(default_factory=Machine)
 
     @property
@@ -88,12 +90,14 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
     for key in ("results", "work"):
         _check_writable(key, Path(getattr(config, key)))
     _check_work(layout)
-    header = sample_headers(name, sample, layout.folder / "headers.json")["input"]
+    headers = sample_headers(name, sample, layout.folder / "headers.json")
+    header = headers["input"]
     if sample.truth_lineage is not None:
         check_lineage_file(Path(sample.truth_lineage), f"samples.{name}.truth_lineage")
     block_shape, chunk_shape = choose_shapes(name, header.volume_shape, config.blocks)
-    _check_halo(name, config.supervoxels.halo, header.volume_shape)
-    check_evidence(name, sample, config.partition.method, block_shape)
+    if sample.segmentation is None:
+        _check_halo(name, config.supervoxels.halo, header.volume_shape)
+        check_evidence(name, sample, config.partition.method, block_shape)
     times = tuple(sample.times) if sample.times is not None else tuple(range(header.number_of_times))
     if times[-1] >= header.number_of_times:
         raise UserError(
@@ -101,6 +105,8 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
             f"which has {header.number_of_times}",
             f"time points are counted from 0; the last one is {header.number_of_times - 1}",
         )
+    skipped = _missing_times(name, sample, headers, times)
+    times = tuple(time for time in times if time not in skipped)
     if config.predict.channel >= header.number_of_channels:
         raise UserError(
             f"predict.channel: {config.predict.channel} is not a channel of {sample.input.path}, "
@@ -118,7 +124,8 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
         times=times,
         voxel_size_um=header.voxel_size_um or (1.0, 1.0, 1.0),
         layout=layout,
-        model=find_model(config.predict, layout.model),
+        model=find_model(config.predict, layout.model) if sample.segmentation is None else None,
+        skipped=skipped,
         machine=Machine(
             config.execution.threads,
             config.execution.device,
@@ -128,14 +135,43 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
     )
     if plan.model is not None:
         check_model(plan.model, plan, config.predict)
-    foreground_parameters(config, plan)
+    if sample.segmentation is None:
+        foreground_parameters(config, plan)
     return plan
+
+
+def _missing_times(
+    name: str, sample: Sample, headers: dict[str, VolumeHeader], times: tuple[int, ...]
+) -> dict[int, str]:
+    """The time points to leave out of ``times``, and why.
+
+    Raises:
+        UserError: there are such time points and they are not to be skipped, or all would be.
+    """
+    found: dict[int, str] = {}
+    for role, header in headers.items():
+        for time in times:
+            if time in header.missing_times:
+                found.setdefault(time, f"{role}: {header.missing_times[time]}")
+    if not found:
+        return {}
+    listed = [f"time point {time}: {found[time]}" for time in sorted(found)]
+    told = "\n    ".join([f"samples.{name}: {len(found)} of {len(times)} time points cannot be read", *listed])
+    if sample.missing_times == "error":
+        raise UserError(
+            told,
+            f"bring the files back, set samples.{name}.missing_times to skip, or list those to process in "
+            f"samples.{name}.times",
+        )
+    if len(found) == len(times):
+        raise UserError(told, "bring the files back, or correct the path")
+    return dict(sorted(found.items()))
 
 
 def _with_keys(name: str, sample: Sample) -> Sample:
     """The sample with the datasets of its label volumes named, where the file holds an image beside them."""
     found = {}
-    for role in ("truth", "mask", "nuclei", "semantic"):
+    for role in ("segmentation", "truth", "mask", "nuclei", "semantic"):
         spec: Input | None = getattr(sample, role)
         if spec is None or spec.key is not None:
             continue

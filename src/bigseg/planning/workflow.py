@@ -14,7 +14,7 @@ from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.geometry.batches import batch_name, parse_batch
 from bigseg.planning.batching import Batching
-from bigseg.planning.evidence import unused_maps
+from bigseg.planning.evidence import unused_beside_segmentation, unused_maps
 from bigseg.planning.resources import memory_mb, runtime_minutes
 from bigseg.planning.sample import SamplePlan, plan_sample
 from bigseg.resume.digest import digest_json
@@ -54,7 +54,14 @@ class Workflow:
     def warnings(self) -> list[str]:
         """Lines that a user should see before anything runs."""
         method = self.config.partition.method
-        return [line for name, plan in self.plans.items() for line in unused_maps(name, plan.sample, method)]
+        lines = []
+        for name, plan in self.plans.items():
+            lines += [f"samples.{name}: time point {t} is left out ({why})" for t, why in plan.skipped.items()]
+            if plan.sample.segmentation is None:
+                lines += unused_maps(name, plan.sample, method)
+            else:
+                lines += unused_beside_segmentation(name, plan.sample)
+        return lines
 
     def steps(self, sample: str) -> list[str]:
         """The steps that a sample needs, in order."""

@@ -48,6 +48,7 @@ def write_report(layout: Layout, parameters: Parameters) -> None:
     overview = overview_png(_title(layout.sample, headline), pictures.overview(), pixel_um)
     sizes = sizes_png(objects.sizes, objects.at_edge, objects.unit)
     timings = Timings(layout, parameters)
+    given = parameters["sample"].get("segmentation") is not None
     content = {
         "sample": layout.sample,
         "written": datetime.now().astimezone().strftime("%d %B %Y, %H:%M"),
@@ -55,6 +56,7 @@ def write_report(layout: Layout, parameters: Parameters) -> None:
         "overview": _embedded(overview),
         "orthogonal": len(pictures.cuts) > 1,
         "times": _times(pictures, parameters, pixel_um),
+        "skipped": parameters.get("skipped", {}),
         "all_times": len(parameters["times"]),
         "times_shown": len(pictures.times),
         "sizes": _embedded(sizes),
@@ -62,7 +64,7 @@ def write_report(layout: Layout, parameters: Parameters) -> None:
         "scores": facts.read_scores(layout) if parameters["scored"] else [],
         "seams": _seams(layout) if parameters["seams"] else None,
         "multicuts": read_multicuts(layout, parameters["times"]) if parameters["multicut"] else [],
-        "counts": [(counts, objects.at(counts.time)) for counts in timings.counts()],
+        "counts": [] if given else [(counts, objects.at(counts.time)) for counts in timings.counts()],
         "stages": [(stage, facts.stage_meaning(stage.stage)) for stage in timings.stages()],
         "total": _total(timings.stages()),
         "settings": facts.settings_yaml(layout.sample, parameters),

@@ -177,6 +177,8 @@ class PlaneReader:
 
     @cached_property
     def _boundary(self) -> VolumeArray | None:
+        if self._parameters["sample"].get("segmentation") is not None:  # another run may have left one
+            return None
         path = self._layout.boundary_map
         return VolumeArray(path, "tzyx") if (path / "zarr.json").exists() else None
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _FORMAT = 1
 _CHECKOUT = Path(__file__).parents[3]
 _FILES_LISTED = 20
-_ROLES = ("input", "truth", "mask", "nuclei", "semantic", "affinities")
+_ROLES = ("input", "segmentation", "truth", "mask", "nuclei", "semantic", "affinities")
 
 
 def write_provenance(layout: Layout, parameters: Parameters) -> str:

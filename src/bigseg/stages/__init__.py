@@ -104,12 +104,21 @@ def find_step(name: str) -> type[Step]:
     return found
 
 
+_SEGMENTING = (
+    *("predict", "supervoxels", "graph", "partition"),
+    *("ingest.statistics", "segment.contacts", "segment.objects"),
+)
+"""Stages and steps that do not run where a sample has a segmentation already."""
+
+
 def steps_of(config: Config, plan: SamplePlan) -> list[str]:
     """The steps that a sample needs, in order, with the levels of its partition and pyramid."""
     levels = pyramid_levels(plan.grid.shape, plan.voxel_size_um, config.pyramid.smallest)
     coarser = range(1, len(levels))
     names: list[str] = []
     for name in STEPS:
+        if plan.sample.segmentation is not None and (name in _SEGMENTING or name.split(".")[0] in _SEGMENTING):
+            continue
         if name == "partition.root":
             names += [f"partition.level{n}" for n in range(number_of_levels(config, plan))]
         if name == "measure.blocks":

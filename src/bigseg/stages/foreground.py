@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
 from bigseg.layout import Layout
 from bigseg.networks.settings import outputs_of
-from bigseg.resume.digest import digest_json
+from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
 from bigseg.stages.step import (
     BlockStep,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from bigseg.config import Config
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
+    from bigseg.volumes.source import Source
 
 STANDARD_PROBABILITY = 0.5
 """From which a network's foreground map says foreground, if nobody says otherwise."""
@@ -99,24 +102,32 @@ def _foreground_map(config: Config, plan: SamplePlan) -> str | None:
 
 def _parameters(config: Config, plan: SamplePlan) -> Parameters:
     """What both steps are told."""
-    found = foreground_parameters(config, plan)
-    return {"map": None if found is None else found["map"]}
+    found, mask = foreground_parameters(config, plan), plan.sample.mask
+    return {"map": None if found is None else found["map"], "mask": None if mask is None else mask.place()}
 
 
 class SupervoxelsHistogram(BlockStep):
-    """Count the values of the foreground map in a block."""
+    """Count the values of the foreground map in a block: where the mask is, and what is not nothing at all.
+
+    A value of 0 stands for what is as dark as can be, and for blocks without data, which count nowhere.
+    """
 
     stage, step, version = "supervoxels", "histogram", 1
     passing = True
+    opens = ("_mask",)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
-        """The grid, and which map."""
+        """The grid, which map, and the mask."""
         return {**grid_parameters(plan), **_parameters(config, plan)}
 
     def needs_within(self, box: Box) -> list[Need]:
         """The map of the block."""
         return [Need("predict.blocks", self.grid.touching(box), self.grid.number_of_blocks)]
+
+    def evidence(self, piece: int) -> str:
+        """The mask in the block."""
+        return "" if self._mask is None else digest_arrays(self._mask.read(self.time, 0, self.grid.box(piece)) != 0)
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the table is still there."""
@@ -130,12 +141,23 @@ class SupervoxelsHistogram(BlockStep):
 
         box, path = self.grid.box(piece), self.layout.table("supervoxels", "histogram", self.time, piece)
         values = read_foreground(self.layout, self.time, box, self.grid.shape, self.parameters["map"])
-        write_table(path, {"count": count_levels(values)})
+        counted = values > 0
+        if self._mask is not None:
+            counted &= self._mask.read(self.time, 0, box) != 0
+        write_table(path, {"count": count_levels(values[counted])})
         return Outcome(digest_tables([path]))
 
     def rehash(self, piece: int, record: Record) -> str:
         """The table."""
         return digest_tables([self.layout.table("supervoxels", "histogram", self.time, piece)])
+
+    @cached_property
+    def _mask(self) -> Source | None:
+        """The mask, opened once per job."""
+        from bigseg.volumes.source import open_source
+
+        spec = self.parameters["mask"]
+        return None if spec is None else open_source(Input.model_validate(spec))
 
 
 class SupervoxelsThreshold(WholeStep):
@@ -146,15 +168,15 @@ class SupervoxelsThreshold(WholeStep):
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
-        """How many blocks, and which map."""
-        return {"blocks": plan.grid.number_of_blocks, **_parameters(config, plan)}
+        """How many blocks."""
+        return {"blocks": plan.grid.number_of_blocks}
 
     def needs(self, piece: int) -> list[Need]:
         """All blocks of the time point."""
         return [Need("supervoxels.histogram", range(self.parameters["blocks"]), self.parameters["blocks"])]
 
     def process(self, piece: int) -> Outcome:
-        """Add up and write the threshold, as a value of the map and as a probability."""
+        """Add up and write the threshold, as a value of the map and as a probability, and the share it leaves."""
         import numpy as np
 
         from bigseg.kernels.foreground import LEVELS, otsu_level
@@ -164,7 +186,7 @@ class SupervoxelsThreshold(WholeStep):
         for block in range(self.parameters["blocks"]):
             total += read_table(self.layout.table("supervoxels", "histogram", self.time, block))["count"]
         level = otsu_level(total)
-        share = float(total[level:].sum() / total.sum())
+        share = float(total[level:].sum() / max(1, total.sum()))
         figures = {"level": level, "probability": level / (LEVELS - 1), "share_above": share}
         write_json(self.layout.foreground_threshold(self.time), figures)
         return Outcome(digest_json(figures), {"threshold": round(level / (LEVELS - 1), 4)})

@@ -84,9 +84,7 @@ class IngestBlocks(BlockStep):
         from bigseg.volumes.tables import write_table
 
         box = self.grid.box(piece)
-        blocks = [
-            self._finite(self._source.read(self.time, c, box), c, box) for c in range(self.parameters["channels"])
-        ]
+        blocks = [self._finite(self._read(c, box), c, box) for c in range(self.parameters["channels"])]
         claim_result(self.layout, self.parameters["owner"])
         if self.parameters["copy"]:
             store = copied_image(self.layout, self.parameters, self.time)
@@ -126,6 +124,14 @@ class IngestBlocks(BlockStep):
         from bigseg.volumes.source import open_source
 
         return open_source(self._input)
+
+    def _read(self, channel: int, box: Box) -> np.ndarray:
+        """Voxels of the input; what cannot be read only now can still be left out."""
+        try:
+            return self._source.read(self.time, channel, box)
+        except UserError as error:
+            remedy = f"{error.remedy}; or leave time point {self.time} out: list the others in `times` of the sample"
+            raise UserError(error.problem, remedy) from error
 
     def _finite(self, block: np.ndarray, channel: int, box: Box) -> np.ndarray:
         import numpy as np

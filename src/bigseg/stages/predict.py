@@ -10,6 +10,7 @@ from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.halo import smoothing_halo
 from bigseg.resume.digest import digest_arrays, digest_json
+from bigseg.stages.foreground import foreground_parameters
 from bigseg.stages.ingest import background_parameters
 from bigseg.stages.predict_network import IN_FLIGHT, NetworkRun, needed_box, needed_within, network_parameters
 from bigseg.stages.step import (
@@ -111,12 +112,12 @@ class PredictBlocks(BlockStep):
         return [(store, _channels(store)) for store in self._network.stores().values()]
 
     def process_empty(self, piece: int) -> Outcome:
-        """Maps of zeros."""
+        """Maps of zeros; a boundary map of ones where dark is boundary, so that nothing is no foreground."""
         import numpy as np
 
         box, maps = self.grid.box(piece), []
         for store, channels in self.arrays():
-            nothing = np.zeros((channels, *box.shape), store.array.dtype)
+            nothing = np.full((channels, *box.shape), self.parameters.get("empty", 0), store.array.dtype)
             for channel in range(channels):
                 store.write(self.time, channel, box, nothing[channel])
             maps.append(nothing if "c" in store.axes else nothing[0])
@@ -246,8 +247,13 @@ def _counting_parameters(config: Config, plan: SamplePlan) -> Parameters:
     """Which part of the image counts, where that is not all of it: nothing is added where there is nothing to say."""
     found: Parameters = {}
     if plan.sample.mask is not None:
-        found["mask"] = {"input": plan.sample.mask.place(), "reach": supervoxel_halo(config, plan)}
-    return {**found, **background_parameters(plan)}
+        foreground, reach = foreground_parameters(config, plan), supervoxel_halo(config, plan)
+        if foreground is not None:
+            reach = [halo + window for halo, window in zip(reach, foreground["window"], strict=True)]
+        found["mask"] = {"input": plan.sample.mask.place(), "reach": reach}
+    found |= background_parameters(plan)
+    inverted = config.predict.method == "intensity" and config.predict.invert
+    return {**found, "empty": 255} if found and inverted else found
 
 
 def _channels(store: VolumeArray) -> int:

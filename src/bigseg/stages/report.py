@@ -42,11 +42,12 @@ class ReportPage(WholeStep):
             "voxel_size_um": list(plan.voxel_size_um),
             "times": list(plan.times),
             "scored": plan.sample.truth is not None,
-            "multicut": config.partition.method in MULTICUTS,
+            "multicut": config.partition.method in MULTICUTS and plan.sample.segmentation is None,
             "seams": plan.grid.number_of_blocks > 1,
             "sample": plan.sample.model_dump(),
             "settings": settings,
             "steps": {step.name: step.number_of_pieces for step in steps},
+            **({"skipped": {str(time): why for time, why in plan.skipped.items()}} if plan.skipped else {}),
         }
 
     def needs(self, piece: int) -> list[Need]:

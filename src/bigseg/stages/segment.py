@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from bigseg.config.samples import Input, owner
+from bigseg.errors import UserError
 from bigseg.geometry.octree import Octree
 from bigseg.resume.digest import digest_arrays
 from bigseg.stages.partition.paths import needs_of_names
@@ -20,6 +22,7 @@ from bigseg.stages.step import (
     grid_parameters,
     storage_parameters,
 )
+from bigseg.volumes.signature import files_signature, time_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from bigseg.geometry.box import Box
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
+    from bigseg.volumes.source import Source
     from bigseg.volumes.store import VolumeArray
 
 VERSION = 3
@@ -165,18 +169,24 @@ class SegmentObjects(WholeStep):
 
 
 class SegmentBlocks(BlockStep):
-    """Write the labels of a block."""
+    """Write the labels of a block: the objects of its supervoxels, or those of a segmentation that is given."""
 
     stage, step, version = "segment", "blocks", VERSION
-    looked_up_by = ("levels",)
+    looked_up_by = ("levels", "owner")
+    opens = ("_given",)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
-        """How labels are stored, and the octree; what the labels are comes from the tables."""
+        """How labels are stored, and the octree; what the labels are comes from the tables, or where they are given."""
+        if plan.sample.segmentation is not None:
+            place = plan.sample.segmentation.place()
+            return {**storage_parameters(plan), "segmentation": place, "owner": owner(plan.sample)}
         return {**storage_parameters(plan), "levels": number_of_levels(config, plan)}
 
     def needs_within(self, box: Box) -> list[Need]:
-        """The block's supervoxels; of the tables only the rows of these supervoxels."""
+        """The block's supervoxels; of the tables only the rows of these supervoxels. A segmentation needs nothing."""
+        if self._segmentation is not None:
+            return []
         return [
             Need("supervoxels.blocks", self.grid.touching(box), self.grid.number_of_blocks),
             *needs_of_names(Octree(self.grid.blocks_per_axis), self.parameters["levels"], self.grid.places(box)),
@@ -184,11 +194,15 @@ class SegmentBlocks(BlockStep):
         ]
 
     def evidence(self, piece: int) -> str:
-        """The final object of each supervoxel of the block."""
+        """The final object of each supervoxel of the block, or the state of the files of the segmentation."""
+        if self._segmentation is not None:
+            return self._signature
         return digest_arrays(self._names(piece))
 
     def empty_with(self, piece: int) -> list[Need]:
-        """The block's supervoxels."""
+        """The block's supervoxels; nothing is known of labels that are given."""
+        if self._segmentation is not None:
+            return []
         return [Need("supervoxels.blocks", [piece], self.grid.number_of_blocks)]
 
     def arrays(self) -> list[tuple[VolumeArray, int]]:
@@ -200,13 +214,9 @@ class SegmentBlocks(BlockStep):
         return all_stored(self, self._store, piece)
 
     def process(self, piece: int) -> Outcome:
-        """Paint the supervoxels with their objects."""
-        from bigseg.kernels.clusters import paint
-        from bigseg.volumes.store import VolumeArray
-
+        """Paint the supervoxels with their objects, or copy the labels that are given."""
         box = self.grid.box(piece)
-        supervoxels = VolumeArray(self.layout.supervoxels, "tzyx", self.grid.shape).read(self.time, 0, box)
-        labels = paint(supervoxels, self._names(piece))
+        labels = self._painted(piece, box) if self._segmentation is None else self._copied(box)
         self._store.write(self.time, 0, box, labels)
         return Outcome(digest_arrays(labels))
 
@@ -216,6 +226,53 @@ class SegmentBlocks(BlockStep):
 
         store = VolumeArray(self.layout.labels(), "tzyx", self.grid.shape)
         return digest_arrays(store.read(self.time, 0, self.grid.box(piece)))
+
+    def _painted(self, piece: int, box: Box) -> np.ndarray:
+        """The objects of the supervoxels of a block."""
+        from bigseg.kernels.clusters import paint
+        from bigseg.volumes.store import VolumeArray
+
+        supervoxels = VolumeArray(self.layout.supervoxels, "tzyx", self.grid.shape).read(self.time, 0, box)
+        return paint(supervoxels, self._names(piece))
+
+    def _copied(self, box: Box) -> np.ndarray:
+        """The labels of a block that are given, with their ids.
+
+        Raises:
+            UserError: there is a negative label.
+        """
+        import numpy as np
+
+        from bigseg.volumes.image import claim_result
+
+        labels = self._given.read(self.time, 0, box)
+        if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
+            place = np.argwhere(labels < 0)[0] + np.array(box.begin)
+            raise UserError(
+                f"{self.parameters['segmentation']['path']}: holds the negative label {labels.min()}, the first at "
+                f"(z, y, x) = {tuple(map(int, place))}",
+                "labels are 0 (background) or more: correct the file",
+            )
+        claim_result(self.layout, self.parameters["owner"])
+        return labels.astype(np.uint64)
+
+    @property
+    def _segmentation(self) -> Input | None:
+        """Where the labels are, if they are given."""
+        spec = self.parameters.get("segmentation")
+        return None if spec is None else Input.model_validate(spec)
+
+    @cached_property
+    def _signature(self) -> str:
+        """The state of the files of the segmentation that hold the time point."""
+        return files_signature(time_files(Input.model_validate(self.parameters["segmentation"]), self.time))
+
+    @cached_property
+    def _given(self) -> Source:
+        """The segmentation, opened once per job."""
+        from bigseg.volumes.source import open_source
+
+        return open_source(Input.model_validate(self.parameters["segmentation"]))
 
     def _names(self, piece: int) -> np.ndarray:
         """Compose the tables for the supervoxels of one block; nothing of the whole volume is loaded."""

@@ -98,6 +98,13 @@ def _times(workflow: Workflow, sample: str | None, time: int | None) -> dict[str
     plans = workflow.plans
     if sample is not None and sample not in plans:
         raise UserError(f"--sample: there is no {sample!r}", f"samples are {', '.join(plans)}")
+    given = [name for name in (plans if sample is None else [sample]) if plans[name].sample.segmentation is not None]
+    if given:
+        raise UserError(
+            f"samples.{given[0]}.segmentation: is given, so there are no parameters of a segmentation to try",
+            "name another sample with --sample, or leave the segmentation out to make one from the image; "
+            "`bigseg evaluate` scores the one that is given",
+        )
     with_truth = [name for name, plan in plans.items() if plan.sample.truth is not None]
     chosen = with_truth if sample is None else [sample]
     if not chosen or (sample is not None and sample not in with_truth):

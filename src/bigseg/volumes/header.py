@@ -39,6 +39,9 @@ class VolumeHeader(BaseModel):
     ome_zarr: OmeZarrLevel | None = None
     """Set where the volume is an OME-Zarr."""
 
+    missing_times: dict[int, str] = {}
+    """Time points, counted from 0, that are not there or whose files cannot be read, and why."""
+
     @property
     def number_of_times(self) -> int:
         """Length of the t axis."""

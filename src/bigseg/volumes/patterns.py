@@ -9,7 +9,8 @@ import glob
 import itertools
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bigseg.errors import UserError
@@ -19,6 +20,8 @@ TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _TOKENS = re.compile(r"(\{[^{}]*\}|\*\*/|\*|\?)")
 _NAMED_AT_MOST = 10
+_LONGEST_TIME_LAPSE = 100_000
+"""Time points between the first and the last; numbers further apart are no numbers of time points."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +29,28 @@ class FileGrid:
     """Files in the order of what their names count.
 
     Args:
-        files: row by row over ``shape``.
+        files: row by row over ``shape``; None for a file of a time point that is not there.
         axes: letters of ``tcz`` that the names count, in this order; None for a folder or glob pattern, whose files
             count one axis that the names do not tell.
         shape: number of files along each of the axes.
     """
 
-    files: tuple[Path, ...]
+    files: tuple[Path | None, ...]
     axes: str | None
     shape: tuple[int, ...]
+    missing_times: Mapping[int, str] = field(default_factory=dict)
+    """Time points, counted from 0, of which a file is not there, and what is missing."""
+
+    @property
+    def present(self) -> tuple[Path, ...]:
+        """The files that are there."""
+        return tuple(file for file in self.files if file is not None)
+
+    def time_of(self, number: int) -> int | None:
+        """The time point that the file at a place belongs to; None where the names count no time points."""
+        if "t" not in (self.axes or ""):
+            return None
+        return number // (len(self.files) // self.shape[0])  # t is the first of the axes
 
 
 def is_pattern(text: str) -> bool:
@@ -44,6 +60,8 @@ def is_pattern(text: str) -> bool:
 
 def find_files(text: str) -> FileGrid:
     """The files of a folder or pattern, in natural order (``s2`` before ``s10``).
+
+    A time point of which a file is missing is told, and is no error; planes and channels may not be missing.
 
     Raises:
         UserError: there are none, some are no TIFF, an index is missing or there twice, an unknown placeholder.
@@ -73,7 +91,8 @@ def natural_key(path: Path) -> tuple[tuple[tuple[int, int, str], ...], str]:
 
 
 def _unnamed(files: list[Path]) -> FileGrid:
-    return FileGrid(tuple(sorted(files, key=natural_key)), None, (len(files),))
+    ordered: list[Path] = sorted(files, key=natural_key)
+    return FileGrid(tuple(ordered), None, (len(files),))
 
 
 def _indexed(text: str) -> FileGrid:
@@ -103,11 +122,20 @@ def _indexed(text: str) -> FileGrid:
     _check_tiff(list(by_index.values()), text)
     numbers = {axis: sorted({index[at] for index in by_index}) for at, axis in enumerate(axes)}
     for axis in axes:
-        if axis != "c":  # channels may be numbered with gaps; time points and planes may not
+        if axis == "t" and numbers[axis][-1] - numbers[axis][0] < _LONGEST_TIME_LAPSE:
+            numbers[axis] = list(range(numbers[axis][0], numbers[axis][-1] + 1))
+        elif axis != "c":  # channels may be numbered with gaps; planes may not
             _check_no_gap(text, axis, numbers[axis])
-    _check_complete(text, axes, numbers, set(by_index))
-    ordered = [by_index[index] for index in sorted(by_index)]
-    return FileGrid(tuple(ordered), axes, tuple(len(numbers[axis]) for axis in axes))
+    if "t" not in axes:
+        _check_complete(text, axes, numbers, set(by_index))
+    indices = list(itertools.product(*(numbers[axis] for axis in axes)))
+    missing: dict[int, list[str]] = {}
+    if "t" in axes:
+        for index in indices:
+            if index not in by_index:
+                missing.setdefault(index[0] - numbers["t"][0], []).append(_named(axes, index))
+    told = {time: "no file for " + _shortened(names) for time, names in missing.items()}
+    return FileGrid(tuple(map(by_index.get, indices)), axes, tuple(len(numbers[axis]) for axis in axes), told)
 
 
 def _glob(text: str) -> str:
@@ -148,12 +176,21 @@ def _check_complete(text: str, axes: str, numbers: dict[str, list[int]], present
     expected = itertools.product(*(numbers[axis] for axis in axes))
     absent = [index for index in expected if index not in present]
     if absent:
-        named = ["(" + ", ".join(f"{a}={n}" for a, n in zip(axes, i, strict=True)) + ")" for i in absent]
-        more = f" and {len(named) - _NAMED_AT_MOST} more" if len(named) > _NAMED_AT_MOST else ""
         raise UserError(
-            f"{text}: no file for {', '.join(named[:_NAMED_AT_MOST])}{more}",
-            "add the missing files, or leave out the whole time point, channel or plane",
+            f"{text}: no file for {_shortened([_named(axes, index) for index in absent])}",
+            "add the missing files, or leave out the whole channel or plane",
         )
+
+
+def _named(axes: str, index: tuple[int, ...]) -> str:
+    """An index as messages name it: ``(t=3, c=1)``."""
+    return "(" + ", ".join(f"{axis}={number}" for axis, number in zip(axes, index, strict=True)) + ")"
+
+
+def _shortened(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
+    return ", ".join(names[:_NAMED_AT_MOST]) + more
 
 
 def _listed(axis: str, first: itertools.islice[int], count: int) -> str:

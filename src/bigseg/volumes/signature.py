@@ -28,7 +28,7 @@ def source_files(spec: Input) -> list[Path]:
     """
     location = locate(spec)
     if location.kind == "tiff files":
-        return list(find_files(str(location.path)).files)
+        return list(find_files(str(location.path)).present)
     if location.kind == "zarr":
         return list(find_array(location.path, location.key).files)
     return [location.path]
@@ -46,10 +46,8 @@ def time_files(spec: Input, time: int) -> list[Path]:
     if location.kind != "tiff files":
         return source_files(spec)
     grid = find_files(str(location.path))
-    if "t" not in (grid.axes or ""):
-        return list(grid.files)
-    each = len(grid.files) // grid.shape[0]  # t is the first of the axes
-    return list(grid.files[time * each : (time + 1) * each])
+    wanted = (None, time)
+    return [file for number, file in enumerate(grid.files) if file is not None and grid.time_of(number) in wanted]
 
 
 def source_signature(spec: Input) -> str:

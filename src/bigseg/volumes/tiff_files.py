@@ -39,7 +39,8 @@ class TiffFilesSource(Source):
     """A volume whose planes, time points or channels are TIFF files of one shape and type.
 
     Every file is checked when it is first read; on opening, the headers of all of a few hundred, and of a sample of
-    more, together with all files of unusual size.
+    more, together with all files of unusual size. Where the names count time points, the header tells which of them
+    lack a file or have one that cannot be read; only reading these is an error.
 
     Args:
         spec: the configuration.
@@ -59,12 +60,13 @@ class TiffFilesSource(Source):
         self._cache = ByteCache()
         self._lock = threading.Lock()
         self._lent: OrderedDict[Path, _Lent] = OrderedDict()
+        self._grid = grid
         self._files = grid.files
-        first = TiffImage(grid.files[0], spec.key, self._cache)
+        first = self._first_readable()
         try:
             self._shape, self._dtype = first.shape, first.dtype
             self._along, wanted = _what_files_count(spec, grid, first)
-            self._layout = Layout(tiff_axes(grid.files[0], first, wanted), first.shape)
+            self._layout = Layout(tiff_axes(self._sound, first, wanted), first.shape)
             if self._along is None:
                 self._along = "z" if self._layout.length("z") == self._layout.length("t") == 1 else "t"
             self._counts = dict(zip(self._along, grid.shape, strict=True))
@@ -73,7 +75,8 @@ class TiffFilesSource(Source):
         finally:
             first.close()
         try:
-            self._check_files()
+            missing = self._check_files()
+            self.header = self.header.model_copy(update={"missing_times": missing})
         except BaseException:
             self.close()
             raise
@@ -104,7 +107,13 @@ class TiffFilesSource(Source):
         number = 0
         for axis, count in self._counts.items():
             number = number * count + at[axis]
-        return self._files[number]
+        file = self._files[number]
+        if file is None:
+            raise UserError(
+                f"{self._text}: {self._grid.missing_times[at['t']]}",
+                "add the missing files, or leave the time point out",
+            )
+        return file
 
     @contextmanager
     def _borrow(self, file: Path) -> Iterator[TiffImage]:
@@ -129,25 +138,51 @@ class TiffFilesSource(Source):
         if image.shape != self._shape or image.dtype != self._dtype:
             image.close()
             raise UserError(
-                f"{file} has shape {image.shape} and type {image.dtype}, but {self._files[0]} of the same input has "
+                f"{file} has shape {image.shape} and type {image.dtype}, but {self._sound} of the same input has "
                 f"{self._shape} and {self._dtype}",
                 f"make all files of {self._text} agree, or move the others away",
             )
         return image
 
-    def _check_files(self) -> None:
-        if len(self._files) <= _CHECK_ALL_UP_TO:
-            chosen = set(self._files)
+    def _first_readable(self) -> TiffImage:
+        """The first file that can be opened; where the names count no time points, the first one must be it."""
+        failed: UserError | None = None
+        for file in self._grid.present:
+            try:
+                first = TiffImage(file, self._key, self._cache)
+            except UserError as error:
+                failed = failed or error
+                if self._grid.time_of(0) is None:
+                    raise
+                continue
+            self._sound = file
+            return first
+        raise failed or UserError(f"{self._text}: holds no file", "correct the path")
+
+    def _check_files(self) -> dict[int, str]:
+        """Compare the headers; the time points that are missing or cannot be read, and why."""
+        files = self._grid.present
+        missing = dict(self._grid.missing_times)
+        if len(files) <= _CHECK_ALL_UP_TO:
+            chosen = set(files)
         else:
-            chosen = {self._files[i] for i in np.linspace(0, len(self._files) - 1, _CHECK_ALL_UP_TO, dtype=int)}
+            chosen = {files[i] for i in np.linspace(0, len(files) - 1, _CHECK_ALL_UP_TO, dtype=int)}
             if not self._compressed:  # plainly stored files of one shape differ in size by their metadata alone
-                sizes = [os.stat(file).st_size for file in self._files]
+                sizes = [os.stat(file).st_size for file in files]
                 usual = float(np.median(sizes))
-                odd = [file for file, size in zip(self._files, sizes, strict=True) if size != usual]
+                odd = [file for file, size in zip(files, sizes, strict=True) if size != usual]
                 chosen.update(odd[:_CHECK_ALL_UP_TO])
-        for file in self._files:
-            if file in chosen:
+        for number, file in enumerate(self._files):
+            if file is None or file not in chosen:
+                continue
+            try:
                 self._open(file).close()
+            except UserError as error:
+                time = self._grid.time_of(number)
+                if time is None:
+                    raise
+                missing.setdefault(time, error.problem)
+        return dict(sorted(missing.items()))
 
     def _check_axes(self, grid: FileGrid) -> None:
         for axis in self._counts:
