@@ -1,89 +1,22 @@
-"""Long movies in windows of time points, and the seams between them.
+"""Long movies in windows of time points, and the seams between them (:mod:`bigseg.geometry.movie`).
 
 Round 1: each window [begin, end) is solved with some time points of context on either side, and what lies inside it is
 kept. Round 2: at each seam, between two windows, the program over the time points around it is solved again, with the
 detections that are taken at its two ends as the windows decided. Windows are independent of each other, and so are
-seams. A window and a seam are known by positions in the list of time points, which need not be consecutive times.
+seams.
 
 Where every detection must be taken (no :class:`~bigseg.kernels.tracking.model.Choice`), pairs have nothing in common:
 the outgoing events of one time point and the incoming ones of the next. Then windows with any context, also none, give
 the solution of the whole movie, to the last tie.
-
-The windows never move: each has ``window`` time points but the last, which has up to twice as many, and a time point
-that is added at the end changes nothing but the last window and what touches it.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from bigseg.geometry.movie import Seam, Window
 from bigseg.kernels.tracking.model import Choice, Events, Flags, Pair, Solution, no_events
 from bigseg.kernels.tracking.program import solve
-
-
-@dataclass(frozen=True)
-class Window:
-    """Positions in the list of time points."""
-
-    begin: int
-    """First one whose detections it decides."""
-    end: int
-    """One after the last."""
-    first: int
-    """First one it sees."""
-    last: int
-    """One after the last it sees."""
-
-
-@dataclass(frozen=True)
-class Seam:
-    """Positions in the list of time points; what is taken at the first and the last one it sees is fixed."""
-
-    at: int
-    """Where the later window begins."""
-    first: int
-    """First one it sees, in the earlier window."""
-    last: int
-    """One after the last it sees, which is in the later window."""
-
-
-def window_ranges(number_of_times: int, window: int, context: int) -> list[Window]:
-    """The windows of a movie.
-
-    Args:
-        number_of_times: time points in the list, at least 1.
-        window: time points of a window, at least 2.
-        context: time points that it sees on either side, 0 … ``window``.
-
-    Raises:
-        ValueError: a number is out of its range.
-    """
-    if number_of_times < 1 or window < 2 or not 0 <= context <= window:
-        raise ValueError(f"{number_of_times} time points, windows of {window}, context of {context}")
-    begins = [*range(0, max(number_of_times // window, 1) * window, window), number_of_times]
-    return [
-        Window(begin, end, max(begin - context, 0), min(end + context, number_of_times))
-        for begin, end in itertools.pairwise(begins)
-    ]
-
-
-def seam_ranges(number_of_times: int, window: int, reach: int) -> list[Seam]:
-    """The seams of the same windows.
-
-    Args:
-        number_of_times: time points in the list, at least 1.
-        window: time points of a window, at least 2.
-        reach: time points on either side of the seam, 1 … ``window / 2``; with 1, only the pair across it is solved.
-
-    Raises:
-        ValueError: a number is out of its range.
-    """
-    if not 1 <= reach <= window // 2:
-        raise ValueError(f"seams of {reach} time points on either side, windows of {window}")
-    begins = [window.begin for window in window_ranges(number_of_times, window, 0)]
-    return [Seam(begin, begin - reach, begin + reach) for begin in begins[1:]]
 
 
 def solve_window(

@@ -1,0 +1,66 @@
+"""How a long movie is cut into windows of time points, and the seams between them.
+
+Windows and seams are known by positions in the list of time points, which need not be consecutive times. The windows
+never move: each has the wanted number of time points but the last, which has up to twice as many, and a time point that
+is added at the end changes nothing but the last window and what touches it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Window:
+    """Positions in the list of time points."""
+
+    begin: int
+    """First one whose detections it decides."""
+    end: int
+    """One after the last."""
+    first: int
+    """First one it sees."""
+    last: int
+    """One after the last it sees."""
+
+
+@dataclass(frozen=True)
+class Seam:
+    """Positions in the list of time points; its first and last one belong to two neighbouring windows."""
+
+    at: int
+    """Where the later window begins."""
+    first: int
+    """First one it sees; what is taken there is fixed, unless it is the first of the movie."""
+    last: int
+    """One after the last it sees; what is taken at the last is fixed, unless it is the last of the movie."""
+    number_of_times: int
+    """Time points of the movie."""
+
+
+def window_ranges(number_of_times: int, window: int, context: int) -> list[Window]:
+    """The windows of a movie.
+
+    Args:
+        number_of_times: time points in the list, at least 1.
+        window: time points of a window, at least 2.
+        context: time points that it sees on either side.
+    """
+    number = max(1, number_of_times // window)
+    ends = [*range(window, number * window, window), number_of_times]
+    return [
+        Window(begin, end, max(0, begin - context), min(number_of_times, end + context))
+        for begin, end in zip([0, *ends[:-1]], ends, strict=True)
+    ]
+
+
+def seam_ranges(number_of_times: int, window: int, reach: int) -> list[Seam]:
+    """The seams of the same windows.
+
+    Args:
+        number_of_times: time points in the list.
+        window: time points of a window.
+        reach: time points on either side of the seam, 1 … window / 2; with 1, only the pair across it is solved.
+    """
+    inner = window_ranges(number_of_times, window, 0)[1:]
+    return [Seam(w.begin, w.begin - reach, min(number_of_times, w.begin + reach), number_of_times) for w in inner]
