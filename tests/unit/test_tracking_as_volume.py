@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,7 +28,7 @@ def contacts_of(frame: np.ndarray, evidence: float) -> Contacts:
 
 def as_volume(movie: np.ndarray, wall: float = 0.0, change: float = 0.0, **options) -> SpaceTimeObjects:
     """Track a movie (t, z, y, x) of fragments."""
-    shared = [overlaps_of(a, b) for a, b in zip(movie, movie[1:], strict=False)]
+    shared = [overlaps_of(a, b) for a, b in itertools.pairwise(movie)]
     overlaps = [Contacts(s.source, s.target, s.volume_um3, np.full(len(s.source), change)) for s in shared]
     ids = [np.unique(frame[frame > 0]).astype(np.uint64) for frame in movie]
     return tracks_as_volume(ids, [contacts_of(frame, wall) for frame in movie], overlaps, 0.5, **options)
@@ -78,6 +80,6 @@ def test_without_evidence_tracks_are_the_components_of_the_foreground(seed):
     expected, number = label(inside)
     found = as_volume(fragments, minimum_length=1)
     assert len(found.shape) == number
-    named = np.concatenate([tracks for tracks in found.tracks])
+    named = np.concatenate(found.tracks)
     pairs = {(int(a), int(b)) for a, b in zip(named, expected[inside], strict=True)}
     assert len(pairs) == number

@@ -8,24 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tracking_problems import check_feasible, problems, random_choice, random_pair
+from tracking_problems import check_feasible, problems, random_choice, random_pair, windowed
 
 from bigseg.geometry.movie import seam_ranges, window_ranges
-from bigseg.kernels.tracking.model import Choice, Pair, Solution
 from bigseg.kernels.tracking.program import energy, solve
-from bigseg.kernels.tracking.windows import compose, solve_seam, solve_window
-
-
-def windowed(pairs: list[Pair], choices: list[Choice | None], window: int, context: int, reach: int) -> Solution:
-    """A movie in windows, one after the other."""
-    windows, seams = window_ranges(len(choices), window, context), seam_ranges(len(choices), window, reach)
-    parts = [solve_window(w, pairs[w.first : w.last - 1], choices[w.first : w.last]) for w in windows]
-    taken = [selected for part in parts for selected in part.selected]
-    joints = [
-        solve_seam(s, pairs[s.first : s.last - 1], taken[s.first], taken[s.last - 1], choices[s.first : s.last])
-        for s in seams
-    ]
-    return compose(windows, parts, seams, joints)
+from bigseg.kernels.tracking.windows import solve_window
 
 
 @given(problems(largest=4, times=11), st.integers(2, 5), st.data())

@@ -73,7 +73,7 @@ def tracks_as_volume(
     # The smallest node of a component is in its first time point: names ascend as tracks shall.
     _, component = np.unique(node, return_inverse=True)
     number = int(component.max(initial=-1)) + 1
-    lasting = _distinct(component, times, number)[1] >= minimum_length
+    lasting = _partners(component, times, number) >= minimum_length
     name = np.where(lasting, np.cumsum(lasting), 0).astype(np.uint32)
     in_space = np.arange(len(pairs)) < sum(len(found) for found in within)
     shape = _shapes(pairs, in_space, component, number)[lasting]
@@ -89,10 +89,10 @@ def _nodes(found: Contacts, ids: tuple[Ids, Ids], begins: tuple[int, int]) -> In
     return np.stack(columns, axis=1)
 
 
-def _distinct(one: Indices, other: Indices, number: int) -> tuple[NDArray[np.uint64], Indices]:
-    """First of each distinct pair, and how many different partners each ``one`` has."""
+def _partners(one: Indices, other: Indices, number: int) -> Indices:
+    """(number,) how many different partners each has among ``other``."""
     found = distinct_pairs(one.astype(np.uint64), other.astype(np.uint64)).u
-    return found, np.bincount(found.astype(np.int64), minlength=number)
+    return np.bincount(found.astype(np.int64), minlength=number)
 
 
 def _shapes(pairs: Indices, in_space: Flags, component: Indices, number: int) -> NDArray[np.str_]:
@@ -106,8 +106,8 @@ def _shapes(pairs: Indices, in_space: Flags, component: Indices, number: int) ->
     of_piece[piece] = component
     following = piece[pairs[together & ~in_space]]
     pieces = int(piece.max(initial=-1)) + 1
-    splits = _distinct(following[:, 0], following[:, 1], pieces)[1] > 1
-    meets = _distinct(following[:, 1], following[:, 0], pieces)[1] > 1
+    splits = _partners(following[:, 0], following[:, 1], pieces) > 1
+    meets = _partners(following[:, 1], following[:, 0], pieces) > 1
     shape = np.full(number, "I", "<U1")
     shape[of_piece[:pieces][splits]] = "Y"
     shape[of_piece[:pieces][meets]] = "X"

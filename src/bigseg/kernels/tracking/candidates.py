@@ -36,8 +36,9 @@ from bigseg.kernels.clusters import look_up
 from bigseg.kernels.tracking.model import Detections, Floats, Indices, Overlaps, Pair
 from bigseg.kernels.tracking.motion import local_motion
 
-_ROUNDS = 3
-"""How often the motion of the surroundings is estimated, each time from the links of the time before."""
+_NEIGHBOURHOODS = (4, 2, 2, 1, 1, 1)
+"""Rounds in which the motion of the surroundings is estimated, each from the links of the round before: from wide
+neighbourhoods, in which wrong links are outvoted, to those of ``flow_neighbours``, whose motion is meant."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,9 @@ def candidates(
     appearance = costs.appearance * _near_border(after.border_um, scale, costs.border)
     shared = _shared(before, after, overlaps)
     links = _links(drifted, before, after, shared, costs, scale)
-    for _ in range(_ROUNDS if costs.flow_neighbours else 0):
-        moved = local_motion(drifted, links.step, links.source, links.target, links.cost, costs.flow_neighbours)
+    for wide in _NEIGHBOURHOODS if costs.flow_neighbours else ():
+        number = wide * costs.flow_neighbours
+        moved = local_motion(drifted, links.step, links.source, links.target, links.cost, number)
         links = _links(drifted, before, after, shared, costs, scale, moved)
 
     alone = disappearance[links.source] + appearance[links.target]
