@@ -127,7 +127,7 @@ def test_order_of_overlaps_drift_and_gap():
 
 def test_longest_distance_holds_unless_objects_overlap():
     before, after = frame(1, 30), frame(2, 30)
-    costs = LinkCosts(max_distance=1.0, flow_neighbours=0, distance=0.01)
+    costs = LinkCosts(max_distance=1.0, flow_neighbours=0, distance=0.001)
     none = Overlaps(np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0))
     pair = candidates(before, after, none, costs)
     step = np.linalg.norm(before.position_um[pair.links[:, 0]] - after.position_um[pair.links[:, 1]], axis=1)

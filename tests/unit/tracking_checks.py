@@ -56,7 +56,9 @@ def overlaps_of(before: Labels, after: Labels, voxel_um: Sequence[float] = (1, 1
     """What the labels of two time points share."""
     table = count_pairs(before, after)
     inside = (table.result > 0) & (table.truth > 0)
-    return Overlaps(table.result[inside], table.truth[inside], table.count[inside] * float(np.prod(voxel_um)))
+    return Overlaps(
+        table.result[inside], table.truth[inside], table.count[inside].astype(np.float64) * float(np.prod(voxel_um))
+    )
 
 
 def movie_of(tracks: Labels, parents: dict[int, int], voxel_um: Sequence[float] = (1, 1, 1), seed: int = 0) -> Movie:
@@ -94,7 +96,7 @@ def true_events(
         for place, track in enumerate(after):
             if int(track) not in row and int(track) in parents:
                 daughters.setdefault(parents[int(track)], []).append(place)
-        divisions.append({(row[m], *sorted(d)) for m, d in daughters.items() if m in row and len(d) == 2})
+        divisions.append({(row[m], min(d), max(d)) for m, d in daughters.items() if m in row and len(d) == 2})
     return links, divisions
 
 

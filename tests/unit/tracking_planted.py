@@ -20,8 +20,10 @@ from bigseg.kernels.tracking.hierarchy import (
 )
 from bigseg.kernels.tracking.model import Choice, Pair
 
+Planted = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
-def planted(seed: int, times: int = 5):
+
+def planted(seed: int, times: int = 5) -> list[Planted]:
     """A tissue in fragments: here and there a wall is weak, or a cell is crossed by a strong one, for one time point.
 
     The strong ones inside are stronger than the weak walls, so every threshold merges cells or splits some.
@@ -54,9 +56,12 @@ def planted(seed: int, times: int = 5):
     return frames
 
 
-def joint(frames) -> tuple[list[Hierarchy], list[np.ndarray], list[Pair], list[Choice | None]]:
+def joint(frames: list[Planted]) -> tuple[list[Hierarchy], list[np.ndarray], list[Pair], list[Choice | None]]:
     fragments = [detections_of(half.astype(np.int64)) for _, half, *_ in frames]
-    trees = [build(found, *frame[2:], Limits()) for found, frame in zip(fragments, frames, strict=True)]
+    trees = [
+        build(found, u, v, area, evidence, Limits())
+        for found, (*_, u, v, area, evidence) in zip(fragments, frames, strict=True)
+    ]
     heavy = [weights(tree, float(np.median(found.volume_um3))) for tree, found in zip(trees, fragments, strict=True)]
     pairs = []
     for t, (one, other) in enumerate(itertools.pairwise(trees)):

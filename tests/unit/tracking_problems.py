@@ -17,7 +17,10 @@ def random_pair(generator: np.random.Generator, n: int, m: int, ties: bool = Fal
     links = np.argwhere(generator.random((n, m)) < 0.6)
     triples = [(i, j, k) for i in range(n) for j, k in itertools.combinations(range(m), 2) if generator.random() < 0.3]
     divisions = np.array(triples, np.int64).reshape(-1, 3)
-    draw = (lambda size: generator.integers(1, 4, size) / 2) if ties else (lambda size: generator.uniform(0, 2, size))
+
+    def draw(size: int) -> np.ndarray:
+        return generator.integers(1, 4, size) / 2 if ties else generator.uniform(0, 2, size)
+
     return Pair(links, draw(len(links)), divisions, 1.5 * draw(len(divisions)), draw(n), draw(m), 1.0)
 
 
@@ -33,7 +36,9 @@ def random_choice(generator: np.random.Generator, n: int, ties: bool = False) ->
 
 
 @st.composite
-def problems(draw, largest: int = 3, times: int = 3, chosen: bool = True):
+def problems(
+    draw: st.DrawFn, largest: int = 3, times: int = 3, chosen: bool = True
+) -> tuple[list[Pair], list[Choice | None]]:
     """Pairs and choices of a short movie."""
     generator = np.random.default_rng(draw(st.integers(0, 2**32)))
     ties = draw(st.booleans())
@@ -96,12 +101,9 @@ def check_feasible(pairs: list[Pair], choices: list[Choice | None], solution: So
             assert selected.all()
         elif len(choice.conflict):
             assert np.bincount(choice.conflict, selected[choice.member]).max() <= 1
-        for events, ends in (
-            (solution.events[time : time + 1], "from"),
-            (solution.events[max(time - 1, 0) : time], "to"),
-        ):
-            for event in events:
-                used = _ends(event, ends)
+        for place, which in ((time, "from"), (time - 1, "to")):
+            if 0 <= place < len(pairs):
+                used = _ends(solution.events[place], which)
                 assert len(np.unique(used)) == len(used), "a detection is in two events"
                 assert selected[used].all(), "a detection that is left out is in an event"
     for pair, events in zip(pairs, solution.events, strict=True):
