@@ -8,23 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tracking_problems import check_feasible, problems, random_choice, random_pair
+from tracking_problems import check_feasible, problems, random_choice, random_pair, windowed
 
-from bigseg.kernels.tracking.model import Choice, Pair, Solution
+from bigseg.geometry.movie import seam_ranges, window_ranges
 from bigseg.kernels.tracking.program import energy, solve
-from bigseg.kernels.tracking.windows import compose, seam_ranges, solve_seam, solve_window, window_ranges
-
-
-def windowed(pairs: list[Pair], choices: list[Choice | None], window: int, context: int, reach: int) -> Solution:
-    """A movie in windows, one after the other."""
-    windows, seams = window_ranges(len(choices), window, context), seam_ranges(len(choices), window, reach)
-    parts = [solve_window(w, pairs[w.first : w.last - 1], choices[w.first : w.last]) for w in windows]
-    taken = [selected for part in parts for selected in part.selected]
-    joints = [
-        solve_seam(s, pairs[s.first : s.last - 1], taken[s.first], taken[s.last - 1], choices[s.first : s.last])
-        for s in seams
-    ]
-    return compose(windows, parts, seams, joints)
+from bigseg.kernels.tracking.windows import solve_window
 
 
 @given(problems(largest=4, times=11), st.integers(2, 5), st.data())
@@ -72,10 +60,6 @@ def test_windows_tile_the_movie_and_do_not_move(times, window, data):
     assert all(s.first > 0 and s.last < times for s in seams if window > 2)
 
 
-def test_numbers_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="windows of 1"):
-        window_ranges(5, 1, 0)
-    with pytest.raises(ValueError, match="seams of 3"):
-        seam_ranges(20, 5, 3)
+def test_another_number_of_pairs_is_refused():
     with pytest.raises(ValueError, match="0 pairs for time points 0 … 4"):
         solve_window(window_ranges(5, 5, 0)[0], [])

@@ -56,7 +56,9 @@ def overlaps_of(before: Labels, after: Labels, voxel_um: Sequence[float] = (1, 1
     """What the labels of two time points share."""
     table = count_pairs(before, after)
     inside = (table.result > 0) & (table.truth > 0)
-    return Overlaps(table.result[inside], table.truth[inside], table.count[inside] * float(np.prod(voxel_um)))
+    return Overlaps(
+        table.result[inside], table.truth[inside], table.count[inside].astype(np.float64) * float(np.prod(voxel_um))
+    )
 
 
 def movie_of(tracks: Labels, parents: dict[int, int], voxel_um: Sequence[float] = (1, 1, 1), seed: int = 0) -> Movie:
@@ -94,7 +96,7 @@ def true_events(
         for place, track in enumerate(after):
             if int(track) not in row and int(track) in parents:
                 daughters.setdefault(parents[int(track)], []).append(place)
-        divisions.append({(row[m], *sorted(d)) for m, d in daughters.items() if m in row and len(d) == 2})
+        divisions.append({(row[m], min(d), max(d)) for m, d in daughters.items() if m in row and len(d) == 2})
     return links, divisions
 
 
@@ -248,3 +250,39 @@ def _motion(
         along = part * np.isin(range(3), axes)
         motion += along * (mean / np.linalg.norm(along, axis=1).mean())
     return motion
+
+
+def tra_of_true_masks(movie: Movie, solution: Solution) -> float:
+    """TRA of the Cell Tracking Challenge (Matula et al. 2015) where detections are true and only edges can be wrong.
+
+    An edge links a detection to the same track or to a daughter. Removing one costs 1, adding one 1.5, another
+    meaning 1, and making everything from nothing 10 for each detection and 1.5 for each edge.
+    """
+    cost = edges = 0.0
+    for links, divisions, events in zip(movie.links, movie.divisions, solution.events, strict=True):
+        true, found = (
+            dict.fromkeys(map(tuple, linked), "link") | {(m, d): "daughter" for m, *two in split for d in two}
+            for linked, split in ((links, divisions), (events.links.tolist(), events.divisions.tolist()))
+        )
+        cost += 1.5 * len(true.keys() - found.keys()) + len(found.keys() - true.keys())
+        cost += sum(true[edge] != found[edge] for edge in true.keys() & found.keys())
+        edges += len(true)
+    nothing = 10 * sum(len(frame.ids) for frame in movie.detections) + 1.5 * edges
+    return 1 - min(cost, nothing) / nothing
+
+
+def simulated_nuclei(tracks: Labels) -> Movie:
+    """The Cell Tracking Challenge crop (t, y, x), of whose tracks some end where two begin: divisions."""
+    return movie_of(tracks[:, None], parents_of(tracks))
+
+
+def parents_of(tracks: Labels) -> dict[int, int]:
+    """For each track that begins where another one ended, the nearest of those."""
+    parents: dict[int, int] = {}
+    for before, after in itertools.pairwise(tracks):
+        old, new = detections_of(np.atleast_3d(before)), detections_of(np.atleast_3d(after))
+        gone, begun = ~np.isin(old.ids, new.ids), ~np.isin(new.ids, old.ids)
+        if gone.any():
+            nearest = KDTree(old.position_um[gone]).query(new.position_um[begun])[1]
+            parents.update(zip(new.ids[begun].tolist(), old.ids[gone][nearest].tolist(), strict=True))
+    return {int(track): int(parent) for track, parent in parents.items()}

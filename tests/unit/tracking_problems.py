@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 from hypothesis import strategies as st
 
+from bigseg.geometry.movie import seam_ranges, window_ranges
 from bigseg.kernels.tracking.model import Choice, Events, Pair, Solution
-
-Chosen = tuple[tuple[int, ...], tuple[int, ...]]
+from bigseg.kernels.tracking.windows import compose, solve_seam, solve_window
 
 
 def random_pair(generator: np.random.Generator, n: int, m: int, ties: bool = False) -> Pair:
@@ -17,7 +17,10 @@ def random_pair(generator: np.random.Generator, n: int, m: int, ties: bool = Fal
     links = np.argwhere(generator.random((n, m)) < 0.6)
     triples = [(i, j, k) for i in range(n) for j, k in itertools.combinations(range(m), 2) if generator.random() < 0.3]
     divisions = np.array(triples, np.int64).reshape(-1, 3)
-    draw = (lambda size: generator.integers(1, 4, size) / 2) if ties else (lambda size: generator.uniform(0, 2, size))
+
+    def draw(size: int) -> np.ndarray:
+        return generator.integers(1, 4, size) / 2 if ties else generator.uniform(0, 2, size)
+
     return Pair(links, draw(len(links)), divisions, 1.5 * draw(len(divisions)), draw(n), draw(m), 1.0)
 
 
@@ -33,7 +36,9 @@ def random_choice(generator: np.random.Generator, n: int, ties: bool = False) ->
 
 
 @st.composite
-def problems(draw, largest: int = 3, times: int = 3, chosen: bool = True):
+def problems(
+    draw: st.DrawFn, largest: int = 3, times: int = 3, chosen: bool = True
+) -> tuple[list[Pair], list[Choice | None]]:
     """Pairs and choices of a short movie."""
     generator = np.random.default_rng(draw(st.integers(0, 2**32)))
     ties = draw(st.booleans())
@@ -96,12 +101,9 @@ def check_feasible(pairs: list[Pair], choices: list[Choice | None], solution: So
             assert selected.all()
         elif len(choice.conflict):
             assert np.bincount(choice.conflict, selected[choice.member]).max() <= 1
-        for events, ends in (
-            (solution.events[time : time + 1], "from"),
-            (solution.events[max(time - 1, 0) : time], "to"),
-        ):
-            for event in events:
-                used = _ends(event, ends)
+        for place, which in ((time, "from"), (time - 1, "to")):
+            if 0 <= place < len(pairs):
+                used = _ends(solution.events[place], which)
                 assert len(np.unique(used)) == len(used), "a detection is in two events"
                 assert selected[used].all(), "a detection that is left out is in an event"
     for pair, events in zip(pairs, solution.events, strict=True):
@@ -113,3 +115,15 @@ def _ends(events: Events, which: str) -> np.ndarray:
     if which == "from":
         return np.concatenate([events.links[:, 0], events.divisions[:, 0]])
     return np.concatenate([events.links[:, 1], events.divisions[:, 1:].ravel()])
+
+
+def windowed(pairs: list[Pair], choices: list[Choice | None], window: int, context: int, reach: int) -> Solution:
+    """A movie in windows, one after the other."""
+    windows, seams = window_ranges(len(choices), window, context), seam_ranges(len(choices), window, reach)
+    parts = [solve_window(w, pairs[w.first : w.last - 1], choices[w.first : w.last]) for w in windows]
+    taken = [selected for part in parts for selected in part.selected]
+    joints = [
+        solve_seam(s, pairs[s.first : s.last - 1], taken[s.first], taken[s.last - 1], choices[s.first : s.last])
+        for s in seams
+    ]
+    return compose(windows, parts, seams, joints)

@@ -1,16 +1,13 @@
-"""Long movies in windows of time points, and the seams between them.
+"""Long movies in windows of time points, and the seams between them (:mod:`bigseg.geometry.movie`).
 
 Round 1: each window [begin, end) is solved with some time points of context on either side, and what lies inside it is
 kept. Round 2: at each seam, between two windows, the program over the time points around it is solved again, with the
 detections that are taken at its two ends as the windows decided. Windows are independent of each other, and so are
-seams. A window and a seam are known by positions in the list of time points, which need not be consecutive times.
+seams.
 
 Where every detection must be taken (no :class:`~bigseg.kernels.tracking.model.Choice`), pairs have nothing in common:
 the outgoing events of one time point and the incoming ones of the next. Then windows with any context, also none, give
 the solution of the whole movie, to the last tie.
-
-The windows never move: each has ``window`` time points but the last, which has up to twice as many, and a time point
-that is added at the end changes nothing but the last window and what touches it.
 """
 
 from __future__ import annotations
