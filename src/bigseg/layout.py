@@ -7,6 +7,8 @@ from pathlib import Path
 
 SCORES, SEAMS, PROVENANCE = "scores.json", "seams.json", "provenance.json"
 """Files in the folder of a sample's results."""
+TRACKS_KEY = "labels/tracks"
+"""Label image of a result in which an object has the same label at all time points."""
 
 
 def time_name(time: int) -> str:
@@ -63,6 +65,10 @@ class Layout:
     def labels(self, level: int = 0) -> Path:
         """Label array of a pyramid level, (t, z, y, x)."""
         return self.result / "labels" / "segmentation" / str(level)
+
+    def tracks(self, level: int = 0) -> Path:
+        """Track array of a pyramid level, (t, z, y, x) uint32."""
+        return self.result / TRACKS_KEY / str(level)
 
     @property
     def boundary_map(self) -> Path:
