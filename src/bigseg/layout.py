@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCORES, SEAMS, PROVENANCE = "scores.json", "seams.json", "provenance.json"
+TRACKING_SCORES = "tracking_scores.json"
 """Files in the folder of a sample's results."""
 TRACKS_KEY = "labels/tracks"
 """Label image of a result in which an object has the same label at all time points."""
@@ -42,6 +43,11 @@ class Layout:
     def scores(self) -> Path:
         """Scores against the truth."""
         return self.result_folder / SCORES
+
+    @property
+    def tracking_scores(self) -> Path:
+        """Scores of the tracks against those of the truth."""
+        return self.result_folder / TRACKING_SCORES
 
     @property
     def seams(self) -> Path:
