@@ -124,6 +124,7 @@ def finished_sample(
 
 
 def _write(path: Path, volumes: list[np.ndarray]) -> None:
-    """An array of the stacked volumes of all time points."""
+    """An array of the stacked volumes of all time points; as in all arrays of bigseg, a chunk holds one time point."""
     stacked = np.stack(volumes)
-    zarr.create_array(str(path), shape=stacked.shape, dtype=stacked.dtype, chunks=stacked.shape)[:] = stacked
+    chunks = (1, *stacked.shape[1:])
+    zarr.create_array(str(path), shape=stacked.shape, dtype=stacked.dtype, chunks=chunks)[:] = stacked

@@ -113,6 +113,7 @@ HOLDS = {
     "maps": lambda b: "affinities" in b["samples"]["a"],
     "affinities": lambda b: b["partition"]["method"] in ("lifted_multicut", "mutex_watershed"),
     "truth": lambda b: "truth" in b["samples"]["a"],
+    "masked": lambda b: "mask" in b["samples"]["a"],
     "anisotropic": lambda b: True,
 }
 

@@ -89,6 +89,12 @@ class Sample(Settings):
     mask: Input | None = Field(
         default=None, description="A volume of the same shape; supervoxels are made only where it is not 0."
     )
+    background: float | None = Field(
+        default=None,
+        allow_inf_nan=False,
+        description="Intensity of voxels that hold no data, e.g. 0 where a mosaic was padded: they do not count in the "
+        "intensity statistics, and blocks of nothing else, in all channels, get no supervoxels and are skipped.",
+    )
     nuclei: Input | None = Field(
         default=None,
         description="An instance map of the same shape with one object per cell, 0 is none. Used with "

@@ -91,6 +91,14 @@ class PyramidBlocks(BlockStep):
             before = "ingest.blocks" if self.kind == "image" else "segment.blocks"
         return [Need(before, finer.touching(self._finer_box(box)), finer.number_of_blocks)]
 
+    def empty_with(self, piece: int) -> list[Need]:
+        """All under the block: of labels none, of an image the background that the sample names."""
+        return self.needs(piece)
+
+    def arrays(self) -> list[tuple[VolumeArray, int]]:
+        """The level."""
+        return [(self._store, self.parameters["channels"])]
+
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shards are still there."""
         return all_stored(self, self._store, piece, self.parameters["channels"])

@@ -22,6 +22,8 @@ from bigseg.stages.step import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from bigseg.config import Config
@@ -62,9 +64,17 @@ class SegmentContacts(BlockStep):
         """The objects of the block and of what touches it."""
         return digest_arrays(*self._objects(piece))
 
+    def empty_with(self, piece: int) -> list[Need]:
+        """The block's graph."""
+        return [Need("graph.blocks", [piece], self.grid.number_of_blocks)]
+
+    def tables(self, piece: int) -> list[Path]:
+        """Sizes and contacts."""
+        return [self.layout.table("segment", name, self.time, piece) for name in ("sizes", "contacts")]
+
     def intact(self, piece: int, record: Record) -> bool:
         """Whether both tables are still there."""
-        return all(self.layout.table("segment", name, self.time, piece).exists() for name in ("sizes", "contacts"))
+        return all(path.exists() for path in self.tables(piece))
 
     def process(self, piece: int) -> Outcome:
         """Contract the block's graph to objects and keep what concerns small ones."""
@@ -173,6 +183,14 @@ class SegmentBlocks(BlockStep):
     def evidence(self, piece: int) -> str:
         """The final object of each supervoxel of the block."""
         return digest_arrays(self._names(piece))
+
+    def empty_with(self, piece: int) -> list[Need]:
+        """The block's supervoxels."""
+        return [Need("supervoxels.blocks", [piece], self.grid.number_of_blocks)]
+
+    def arrays(self) -> list[tuple[VolumeArray, int]]:
+        """The labels."""
+        return [(self._store, 1)]
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shard is still there."""

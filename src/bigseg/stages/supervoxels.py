@@ -36,16 +36,12 @@ class SupervoxelsBlocks(BlockStep):
         """The settings, with halo and voxel proportions worked out."""
         settings = config.supervoxels.model_dump()
         sampling = plan.sampling if settings.pop("anisotropic") else (1.0, 1.0, 1.0)
-        halo = settings.pop("halo")
-        if halo == "auto":
-            halo = list(watershed_halo(sampling))
-        if settings["dimension"] == "stacked_2d":
-            halo[0] = 0  # planes do not see each other
+        del settings["halo"]
         return {
             **storage_parameters(plan),
             **settings,
             "sampling": [round(s, 6) for s in sampling],
-            "halo": [0 if n == 1 else h for h, n in zip(halo, plan.grid.shape, strict=True)],
+            "halo": supervoxel_halo(config, plan),
             "mask": plan.sample.mask.place() if plan.sample.mask else None,
         }
 
@@ -57,6 +53,21 @@ class SupervoxelsBlocks(BlockStep):
         """The mask in the block and its halo."""
         mask = self._read_mask(self._outer(self.grid.box(piece)))
         return "" if mask is None else digest_arrays(mask)
+
+    def empty_with(self, piece: int) -> list[Need]:
+        """The block's maps: they are empty where nothing of the image counts."""
+        return [Need("predict.blocks", [piece], self.grid.number_of_blocks)]
+
+    def arrays(self) -> list[tuple[VolumeArray, int]]:
+        """Labels, and where they go on."""
+        return [(self._store, 1), (self._continues, 1)]
+
+    def process_empty(self, piece: int) -> Outcome:
+        """No supervoxels."""
+        import numpy as np
+
+        shape = self.grid.box(piece).shape
+        return self._write(piece, np.zeros(shape, np.uint32), 0, np.zeros(shape, np.uint8))
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shards of both arrays are still there."""
@@ -74,29 +85,35 @@ class SupervoxelsBlocks(BlockStep):
         outer = self._outer(box)
         mask = self._read_mask(outer)
         if mask is not None and not mask[box.inside(outer).slices].any():
-            local, count, continues = np.zeros(box.shape, np.uint32), 0, np.zeros(box.shape, np.uint8)
-        else:
-            boundary = read_boundary(self.layout, self.time, outer, self.grid.shape)
-            run = stacked_watershed if self.parameters["dimension"] == "stacked_2d" else distance_watershed
-            z, y, x = self.parameters["sampling"]
-            labels = run(
-                boundary.astype(np.float32) / np.float32(255),
-                threshold=self.parameters["threshold"],
-                sigma_seeds=self.parameters["sigma_seeds"],
-                sigma_weights=self.parameters["sigma_weights"],
-                alpha=self.parameters["alpha"],
-                minimum_size=self.parameters["minimum_size"],
-                sampling=(z, y, x),
-                mask=mask,
-            )
-            inner = box.inside(outer).slices
-            continues = continuing(labels, inner)
-            local, count = crop_and_split(labels, inner)
+            return self.process_empty(piece)
+        boundary = read_boundary(self.layout, self.time, outer, self.grid.shape)
+        run = stacked_watershed if self.parameters["dimension"] == "stacked_2d" else distance_watershed
+        z, y, x = self.parameters["sampling"]
+        labels = run(
+            boundary.astype(np.float32) / np.float32(255),
+            threshold=self.parameters["threshold"],
+            sigma_seeds=self.parameters["sigma_seeds"],
+            sigma_weights=self.parameters["sigma_weights"],
+            alpha=self.parameters["alpha"],
+            minimum_size=self.parameters["minimum_size"],
+            sampling=(z, y, x),
+            mask=mask,
+        )
+        inner = box.inside(outer).slices
+        continues = continuing(labels, inner)
+        return self._write(piece, *crop_and_split(labels, inner), continues)
+
+    def _write(self, piece: int, local: np.ndarray, count: int, continues: np.ndarray) -> Outcome:
+        """Store supervoxels, numbered within the block, and where they go on."""
+        import numpy as np
+
+        box = self.grid.box(piece)
         ids = local.astype(np.uint64)
         ids[ids > 0] += np.uint64(supervoxel_id_range(piece)[0])
         self._store.write(self.time, 0, box, ids)
         self._continues.write(self.time, 0, box, continues)
-        return Outcome(digest_arrays(local, continues), {"supervoxels": count})
+        note = {"supervoxels": count}
+        return Outcome(digest_arrays(local, continues), note if count else {**note, "empty": True})
 
     def rehash(self, piece: int, record: Record) -> str:
         """Both arrays; ids without the number of the block."""
@@ -144,3 +161,13 @@ class SupervoxelsBlocks(BlockStep):
         from bigseg.volumes.image import stage_array
 
         return stage_array(self.layout, self.layout.continues, self.parameters, self.time, "uint8", self.name)
+
+
+def supervoxel_halo(config: Config, plan: SamplePlan) -> list[int]:
+    """How far (z, y, x) the watershed of a block looks at the maps around it, in voxels."""
+    settings = config.supervoxels
+    sampling = plan.sampling if settings.anisotropic else (1.0, 1.0, 1.0)
+    halo = list(watershed_halo(sampling) if settings.halo == "auto" else settings.halo)
+    if settings.dimension == "stacked_2d":
+        halo[0] = 0  # planes do not see each other
+    return [0 if n == 1 else h for h, n in zip(halo, plan.grid.shape, strict=True)]
