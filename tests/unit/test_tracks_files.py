@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from bigseg.cli.export import export
 from bigseg.errors import UserError
 from bigseg.kernels.lineage import Lineage
+from bigseg.planning.workflow import Workflow
 from bigseg.tracks.ctc import check_lineage_file, lineage_text, read_lineage
 from bigseg.tracks.table import check_tracks, lineage_of, read_tracks, tracks_beside, write_tracks
 from bigseg.volumes.tables import write_table
@@ -60,7 +61,7 @@ def without(table: dict[str, np.ndarray], keep: np.ndarray) -> dict[str, np.ndar
     return {name: column[keep] for name, column in table.items()}
 
 
-# --- the table -----------------------------------------------------------------------------------------------------
+# --- the table ---------------------------------------------------------------------------------------------------
 
 
 def test_a_table_comes_back_as_it_was(tmp_path):
@@ -119,7 +120,7 @@ def test_columns_that_are_none(changed, message):
         check_tracks(changed(TABLE))
 
 
-# --- Cell Tracking Challenge -----------------------------------------------------------------------------------------
+# --- Cell Tracking Challenge ---------------------------------------------------------------------------------------
 
 
 def test_a_folder_of_the_challenge_is_valid_and_holds_the_tracks(result):
@@ -186,7 +187,7 @@ def test_text_that_is_no_lineage(tmp_path):
     assert read_lineage(path).mothers().tolist() == LINEAGE.mothers().tolist()
 
 
-# --- GEFF ------------------------------------------------------------------------------------------------------------
+# --- GEFF ----------------------------------------------------------------------------------------------------------
 
 
 def edges_of(table: dict[str, np.ndarray]) -> set[tuple[int, int]]:
@@ -246,7 +247,7 @@ def test_a_track_is_a_tracklet_only_where_it_is_as_long_as_can_be(result):
     assert validate_tracklets(read["node_ids"], read["edge_ids"], table["track"]) == (True, [])
 
 
-# --- napari ----------------------------------------------------------------------------------------------------------
+# --- napari --------------------------------------------------------------------------------------------------------
 
 
 def test_napari_gets_positions_and_parents(result):
@@ -264,7 +265,7 @@ def test_napari_gets_positions_and_parents(result):
     assert graph == {track: [parent] for track, parent in rows if parent}
 
 
-# --- the command -----------------------------------------------------------------------------------------------------
+# --- the command ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("form", "name"), [("ctc", "01_RES"), ("geff", "t.geff"), ("napari", "t.csv")])
@@ -298,3 +299,25 @@ def test_a_result_without_tracks(result):
     for form, name in (("ctc", "01_RES"), ("geff", "t.geff"), ("napari", "t.csv")):
         assert "a/tracks.parquet: does not exist" in fails(str(result), name, "--format", form)
         assert not Path(name).exists()
+
+
+# --- in the configuration --------------------------------------------------------------------------------------------
+
+
+def test_the_lineage_of_a_truth_is_looked_at_before_anything_runs(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", LAPSE.astype(np.uint8), imagej=True, metadata={"axes": "TZYX"})
+    volume, lineage = {"path": str(tmp_path / "a.tif")}, tmp_path / "man_track.txt"
+
+    def plan(**sample: object) -> list[str]:
+        folders = {"results": str(tmp_path / "results"), "work": str(tmp_path / "work")}
+        return Workflow({"samples": {"a": {"input": volume, **sample}}, **folders}, "test").steps("a")
+
+    with pytest.raises(UserError, match=r"samples\.a\.truth_lineage: .* is not allowed without truth"):
+        plan(truth_lineage=str(lineage))
+    with pytest.raises(UserError, match=r"samples\.a\.truth_lineage: .*man_track\.txt cannot be read"):
+        plan(truth=volume, truth_lineage=str(lineage))
+    lineage.write_text("a table\n")
+    with pytest.raises(UserError, match=r"man_track\.txt: line 1 is 'a table'"):
+        plan(truth=volume, truth_lineage=str(lineage))
+    lineage.write_text(lineage_text(LINEAGE))
+    assert "evaluate.scores" in plan(truth=volume, truth_lineage=str(lineage))
