@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCORES, SEAMS, PROVENANCE, TRACKS = "scores.json", "seams.json", "provenance.json", "tracks.parquet"
+TRACKING_SCORES = "tracking_scores.json"
 """Files in the folder of a sample's results."""
+TRACKS_KEY = "labels/tracks"
+"""Label image of a result in which an object has the same label at all time points."""
 
 
 def time_name(time: int) -> str:
@@ -46,6 +49,11 @@ class Layout:
         return self.result_folder / SCORES
 
     @property
+    def tracking_scores(self) -> Path:
+        """Scores of the tracks against those of the truth."""
+        return self.result_folder / TRACKING_SCORES
+
+    @property
     def seams(self) -> Path:
         """What lies on block faces."""
         return self.result_folder / SEAMS
@@ -74,8 +82,8 @@ class Layout:
         return self.result / "labels" / "segmentation" / str(level)
 
     def tracks(self, level: int = 0) -> Path:
-        """Array of tracks of a pyramid level, (t, z, y, x) uint32."""
-        return self.result / "labels" / "tracks" / str(level)
+        """Track array of a pyramid level, (t, z, y, x) uint32."""
+        return self.result / TRACKS_KEY / str(level)
 
     @property
     def boundary_map(self) -> Path:

@@ -24,10 +24,11 @@ def truth_movie(rng: np.random.Generator, times: int = 6) -> tuple[np.ndarray, L
     for frame in lapse:
         for at, label in enumerate(place):
             frame[:, :, at * WIDTH : (at + 1) * WIDTH - int(rng.integers(0, 2))] = label
+        frame[:] = np.roll(frame, int(rng.integers(-2, 3)), axis=-1)
         for at in rng.permutation(PLACES):
             event, free = rng.random(), np.flatnonzero(place == 0)
             if place[at] and event < 0.25 and len(free):
-                mother, other = int(place[at]), int(rng.choice(free))
+                mother, other = int(place[at]), int(free[np.abs(free - at).argmin()])
                 place[at], place[other] = following, following + 1
                 parent |= {following: mother, following + 1: mother}
                 following += 2

@@ -57,6 +57,12 @@ def matches(result: np.ndarray, truth: np.ndarray) -> tuple[list[list[int]], ...
     return columns
 
 
+def covers_three(result: np.ndarray, truth: np.ndarray) -> bool:
+    """Whether an object of the result matches three or more of the truth."""
+    mapped = matches(result, truth)[3]
+    return any(labels.count(label) > 2 for labels in mapped for label in labels)
+
+
 @given(st.integers(0, 10**6))
 @settings(max_examples=60, deadline=None)
 def test_corrections_and_scores_are_those_of_py_ctcmetrics(seed):
@@ -126,6 +132,9 @@ def test_scores_are_those_of_traccuracy(seed):
 
     logging.disable(logging.WARNING)
     result, found, truth, wanted = problem(1000 + seed)
+    while covers_three(result, truth):  # one split for traccuracy, two for Matula et al. and py-ctcmetrics
+        seed += 100
+        result, found, truth, wanted = problem(1000 + seed)
 
     def only_pairs(lapse: np.ndarray, lineage: Lineage) -> Lineage:
         count = {int(m): (lineage.parent == m).sum() for m in lineage.mothers()}

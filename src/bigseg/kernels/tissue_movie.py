@@ -24,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigseg.geometry.box import Box, Triple
+from bigseg.kernels import movie_stains
 from bigseg.kernels.cell_life import CellLife, Cells, lengthening, maturity, present, relative_positions
 from bigseg.kernels.lineage import Lineage
-from bigseg.kernels.random_numbers import hashes, normal_quantiles, stream, uniform
+from bigseg.kernels.random_numbers import hashes, stream, uniform
 from bigseg.kernels.tissue import depth_in_organ
 
 Floats = NDArray[np.float32]
@@ -38,16 +39,14 @@ _JITTER = 0.6
 """Irregularity of the places: 0, a lattice … 1, anywhere in their lattice cell."""
 _RADIUS = 1.15
 """The farthest that a cell reaches from its seed, in lattice constants; what is farther from all is background."""
-_NUCLEUS, _CYTOPLASM = 0.3, 0.06
-"""Radius of a nucleus, and what is at least left between it and the wall of its cell, in lattice constants."""
+_NUCLEUS = 0.3
+"""Radius of a nucleus, in lattice constants."""
 _INDEX_MASK = np.uint32(127)
 """The low bits of a squared distance, which hold the position of its seed among a tile's candidates."""
 _TILE_VOXELS, _TILE_EDGE = 8192, 0.9
 """Most voxels of a tile, and its longest edge in lattice constants."""
-_NOISE_BITS, _READ_NOISE, _EXPOSURE, _OFFSET = 12, 0.02, 0.7, 0.05
-"""Read noise relative to full brightness; full brightness and darkness relative to full scale."""
-_PLACES, _WALL, _BODY, _NOISE = range(4)
-"""What a random number is for: each has a stream of its own."""
+_PLACES = 0
+"""The stream of random numbers for places; those from 1 on are for the stains."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ class TissueMovie:
         labels = np.empty(box.shape, np.uint32)
         for tile in self._tiles(box, t):
             scene = _scene(self, tile)
-            labels[tile.box.inside(box).slices] = np.where(_into_nucleus(self, scene) > 0, scene.labels, 0)
+            labels[tile.box.inside(box).slices] = np.where(movie_stains.into_nucleus(self, scene) > 0, scene.labels, 0)
         return labels
 
     def image(self, box: Box, t: int, channel: int = MEMBRANES) -> NDArray[np.uint8]:
@@ -154,8 +153,8 @@ class TissueMovie:
         image = np.empty(box.shape, np.uint8)
         for tile in self._tiles(box, t):
             scene = _scene(self, tile)
-            stain = _membranes(self, scene, t) if channel == MEMBRANES else _nuclei(self, scene)
-            image[tile.box.inside(box).slices] = _expose(self, tile, stain, channel)
+            stain = movie_stains.membranes(self, scene, t) if channel == MEMBRANES else movie_stains.nuclei(self, scene)
+            image[tile.box.inside(box).slices] = movie_stains.expose(self, tile, stain, channel)
         return image
 
     def lineage(self) -> Lineage:
@@ -167,7 +166,7 @@ class TissueMovie:
         cells = self.life.cells(families)
         return Lineage(cells.id, cells.parent, cells.start, cells.end)
 
-    def _tiles(self, box: Box, t: int) -> Iterator[_Tile]:
+    def _tiles(self, box: Box, t: int) -> Iterator[Tile]:
         """The tiles that ``box`` touches, cut to it."""
         if not 0 <= t < self.times:
             raise ValueError(f"there is no time {t}: the movie has {self.times}")
@@ -178,10 +177,10 @@ class TissueMovie:
             whole = Box((z, y, x), (z, y, x)).grow((0, 0, 0), self.tile_shape, self.shape)
             begin = np.maximum(whole.begin, box.begin).tolist()
             end = np.minimum(whole.end, box.end).tolist()
-            yield _Tile(t, whole, Box((begin[0], begin[1], begin[2]), (end[0], end[1], end[2])))
+            yield Tile(t, whole, Box((begin[0], begin[1], begin[2]), (end[0], end[1], end[2])))
 
 
-class _Tile(NamedTuple):
+class Tile(NamedTuple):
     """``box``, the part of a tile that was asked for; the ``whole`` tile alone decides which seeds are looked at."""
 
     time: int
@@ -225,7 +224,7 @@ class _Seeds(NamedTuple):
     """(n,) radius of the nucleus."""
 
 
-def _seeds(movie: TissueMovie, tile: _Tile) -> _Seeds:
+def _seeds(movie: TissueMovie, tile: Tile) -> _Seeds:
     a, t = movie.spacing_um, tile.time
     ends = [_material(movie, t, axis)[rows][[0, -1]] for axis, rows in enumerate(tile.whole.slices)]
     origin, last = np.array(ends).T
@@ -254,7 +253,7 @@ def _seeds(movie: TissueMovie, tile: _Tile) -> _Seeds:
     return _Seeds(cells.id[keep], positions[keep] - origin, longer[keep], living[keep], radius[keep])
 
 
-class _Scene(NamedTuple):
+class Scene(NamedTuple):
     """What is at each voxel (z, y, x) of a tile. Lengths in µm of the tissue of time 0."""
 
     seeds: _Seeds
@@ -271,12 +270,12 @@ class _Scene(NamedTuple):
     """To where the cell ends without a neighbour, negative beyond; infinite in the gap of a dead cell."""
 
 
-def _scene(movie: TissueMovie, tile: _Tile) -> _Scene:
+def _scene(movie: TissueMovie, tile: Tile) -> Scene:
     seeds = _seeds(movie, tile)
     shape, count = tile.box.shape, len(seeds.ids)
     if count == 0:
         nothing, far = np.zeros(shape, np.uint32), np.full(shape, np.inf, np.float32)
-        return _Scene(seeds, nothing, nothing, nothing, far, far, np.full(shape, -np.inf, np.float32))
+        return Scene(seeds, nothing, nothing, nothing, far, far, np.full(shape, -np.inf, np.float32))
     if count > int(_INDEX_MASK):
         raise ValueError(f"{count} cells in a tile are too many: let cells divide less often")
     material = [_material(movie, tile.time, axis) for axis in range(3)]
@@ -318,10 +317,10 @@ def _scene(movie: TissueMovie, tile: _Tile) -> _Scene:
     outside = (surface < 0) | (depth < 0) | ~living
     labels = np.where(outside, np.uint32(0), seeds.ids.astype(np.uint32)[nearest])
     surface = np.where(living, np.minimum(surface, depth), np.float32(np.inf))
-    return _Scene(seeds, labels, nearest, pair, distance, wall, surface.astype(np.float32))
+    return Scene(seeds, labels, nearest, pair, distance, wall, surface.astype(np.float32))
 
 
-def _depth(movie: TissueMovie, tile: _Tile) -> Floats:
+def _depth(movie: TissueMovie, tile: Tile) -> Floats:
     """How far below the organ's surface, µm."""
     if not movie.outline:
         return np.full(tile.box.shape, np.inf, np.float32)
@@ -336,83 +335,3 @@ def _half_inverse_lengths(seeds: _Seeds) -> Floats:
     length = np.sqrt((between * between).sum(axis=-1))
     np.fill_diagonal(length, 1.0)
     return np.asarray(0.5 / np.maximum(length, 1e-6), np.float32)
-
-
-def _into_nucleus(movie: TissueMovie, scene: _Scene) -> Floats:
-    """How far, in µm, inside the nucleus of its cell a voxel lies; negative outside."""
-    if len(scene.seeds.ids) == 0:
-        return np.full(scene.labels.shape, -np.inf, np.float32)
-    free = np.minimum(scene.wall_um, scene.surface_um) - np.float32(_CYTOPLASM * movie.spacing_um)
-    inside = scene.seeds.nucleus_um.astype(np.float32)[scene.nearest] - scene.distance_um
-    return np.where(scene.labels > 0, np.minimum(inside, free), np.float32(-np.inf))
-
-
-@lru_cache(maxsize=1)
-def _profile() -> Floats:
-    """Brightness across a blurred wall, 256 steps per standard deviation, down to 0 at four of them."""
-    profile = np.exp(-0.5 * (np.arange(4 * 256 + 1) / 256) ** 2)
-    profile[-1] = 0
-    return profile.astype(np.float32)
-
-
-@lru_cache(maxsize=1)
-def _normal() -> Floats:
-    return normal_quantiles(_NOISE_BITS)
-
-
-def _blurred(distance_um: Floats, sigma_um: Floats | np.float32) -> Floats:
-    """Brightness of a wall at a distance from it."""
-    profile = _profile()
-    steps = np.minimum(distance_um * (np.float32(256) / sigma_um), np.float32(len(profile) - 1))
-    return np.asarray(profile[steps.astype(np.int32)])
-
-
-def _membranes(movie: TissueMovie, scene: _Scene, t: int) -> Floats:
-    """Expected brightness, float32 (z, y, x), of the walls; 1 is a well stained one."""
-    seeds, count = scene.seeds, len(scene.seeds.ids)
-    if count == 0:
-        return np.full(scene.labels.shape, 0.02, np.float32)
-    psf_z, psf_xy = movie.psf_um
-    sheet = movie.wall_thickness_um**2 / 12
-    between = seeds.positions_um[:, None] - seeds.positions_um[None]
-    length_2 = (between * between).sum(axis=-1)
-    np.fill_diagonal(length_2, 1.0)
-    # A wall that lies in the plane is blurred along z, more than one across it.
-    tilt = between[..., 0] ** 2 / np.maximum(length_2, 1e-12)
-    sigma = np.sqrt(psf_xy**2 + (psf_z**2 - psf_xy**2) * tilt + sheet)
-    one, other = seeds.ids[:, None], seeds.ids
-    h = hashes(hashes(stream(movie.seed, _WALL), np.minimum(one, other)), np.maximum(one, other))
-    contrast = 0.7 + 0.3 * uniform(h)
-    contrast[~seeds.living[:, None] & ~seeds.living] = 0  # nothing is between two gaps
-    # Distances are those before the tissue grew; a wall stays as thick as it is.
-    sigma /= (1 + movie.growth) ** t
-    wall = _blurred(scene.wall_um, sigma.astype(np.float32).ravel()[scene.pair])
-    wall *= contrast.astype(np.float32).ravel()[scene.pair]
-    across = np.float32(math.sqrt(psf_xy**2 + sheet) / (1 + movie.growth) ** t)
-    surface = _blurred(np.abs(scene.surface_um), across) * np.float32(0.9)
-    stain = np.where(scene.surface_um < 0, surface, np.maximum(wall, surface))
-    body = 0.04 + 0.04 * uniform(hashes(stream(movie.seed, _BODY), seeds.ids))
-    stain += body.astype(np.float32)[scene.nearest] * (scene.labels > 0)
-    return np.asarray(stain + np.float32(0.02), np.float32)
-
-
-def _nuclei(movie: TissueMovie, scene: _Scene) -> Floats:
-    """Expected brightness, float32 (z, y, x), of the nuclei."""
-    if len(scene.seeds.ids) == 0:
-        return np.full(scene.labels.shape, 0.02, np.float32)
-    body = 0.7 + 0.3 * uniform(hashes(stream(movie.seed, _BODY), scene.seeds.ids), 1)
-    edge = np.clip(_into_nucleus(movie, scene) / np.float32(4 * movie.psf_um[1]) + np.float32(0.5), 0, 1)
-    smooth = edge * edge * (np.float32(3) - np.float32(2) * edge)
-    stain = smooth * body.astype(np.float32)[scene.nearest]
-    return np.asarray(stain + np.float32(0.02) + np.float32(0.03) * (scene.labels > 0), np.float32)
-
-
-def _expose(movie: TissueMovie, tile: _Tile, stain: Floats, channel: int) -> NDArray[np.uint8]:
-    """The camera's counts, uint8 (z, y, x), with shot and read noise of each voxel's own."""
-    h = hashes(stream(movie.seed, _NOISE), np.array([2 * tile.time + channel], np.uint64))
-    for begin, end in zip(tile.box.begin, tile.box.end, strict=True):
-        h = hashes(h[..., None], np.arange(begin, end, dtype=np.uint64))
-    h = h[0] >> np.uint64(64 - _NOISE_BITS)
-    noise = np.sqrt(stain * np.float32(1 / movie.photons) + np.float32(_READ_NOISE**2)) * _normal()[h]
-    counts = (stain + noise) * np.float32(_EXPOSURE * 255) + np.float32(_OFFSET * 255 + 0.5)
-    return np.asarray(np.clip(counts, 0, 255), np.uint8)

@@ -2,5 +2,6 @@
 
 - :mod:`~bigseg.labels.reading`: which volumes are refused, in what blocks they are read.
 - :mod:`~bigseg.labels.scores`: scores against a truth, for ``bigseg evaluate``.
+- :mod:`~bigseg.labels.tracking`: scores of tracks, likewise.
 - :mod:`~bigseg.labels.seams`: what lies on block faces, for ``bigseg seams``.
 """

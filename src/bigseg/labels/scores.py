@@ -5,7 +5,7 @@ The stage ``evaluate`` counts the same tables in jobs; the kernels are the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from bigseg.errors import UserError
@@ -28,6 +28,7 @@ def score_sources(
     time: int | None = None,
     threads: int | None = None,
     block_shape: Triple | None = None,
+    each: Callable[[int, Contingency], None] | None = None,
 ) -> Scores:
     """Score one label volume or time-lapse against another, both read in blocks by a pool of threads.
 
@@ -42,14 +43,44 @@ def score_sources(
             being another object at each time point.
         threads: blocks to read at once; as many as there are cores if left out.
         block_shape: (z, y, x) of a block; by default about ``VOXELS_PER_BLOCK``, along the chunks on disk.
+        each: is told each time point and its table.
 
     Raises:
         UserError: the shapes differ, a volume has several channels, a type that is not an integer or a negative label,
             there is no such time point, or a file cannot be read.
     """
+    from bigseg.kernels.scores import combine, tally
+
+    def tables() -> Iterator[Contingency]:
+        for t, table in count_tables(result, truth, time=time, threads=threads, block_shape=block_shape):
+            if each is not None:
+                each(t, table)
+            yield table
+
+    return combine(tally(table, ignore_zero=ignore_zero) for table in tables())
+
+
+def count_tables(
+    result: Source,
+    truth: Source,
+    *,
+    time: int | None = None,
+    threads: int | None = None,
+    block_shape: Triple | None = None,
+    what: str = "evaluate",
+) -> Iterator[tuple[int, Contingency]]:
+    """The contingency table of each time point, read in blocks; arguments and errors as :func:`score_sources`.
+
+    Args:
+        result: label volume.
+        truth: the same.
+        time: the only time point.
+        threads: blocks to read at once.
+        block_shape: (z, y, x) of a block.
+        what: name of the progress.
+    """
     from bigseg.geometry.grid import Grid
     from bigseg.kernels.contingency import merge
-    from bigseg.kernels.scores import combine, tally
     from bigseg.progress import Progress
 
     one_time = time is not None and 1 in (_times(result), _times(truth))
@@ -59,9 +90,9 @@ def score_sources(
     grid = Grid(shape, block_shape or choose_block_shape(shape, result.header.chunk_shape, truth.header.chunk_shape))
     boxes = [grid.box(index) for index in range(grid.number_of_blocks)]
     workers = threads or available_cores()
-    with Progress(len(times) * len(boxes), "evaluate") as progress:
-        tables = (merge(_count(result, truth, t, boxes, workers, progress)) for t in times)
-        return combine(tally(table, ignore_zero=ignore_zero) for table in tables)
+    with Progress(len(times) * len(boxes), what) as progress:
+        for t in times:
+            yield t, merge(_count(result, truth, t, boxes, workers, progress))
 
 
 def _times(source: Source) -> int:

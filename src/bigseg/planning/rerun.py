@@ -91,24 +91,26 @@ def _with_absolute_paths(sample: Mapping[str, Any], before: Path) -> dict[str, A
         if found.get(role) is not None:
             path = os.path.abspath(before / Path(found[role]["path"]).expanduser())
             found[role] = {**found[role], "path": path}
+    if found.get("truth_lineage") is not None:
+        found["truth_lineage"] = os.path.abspath(before / Path(found["truth_lineage"]).expanduser())
     return found
 
 
 def _changed_files(sample: Sample, told: Mapping[str, Any]) -> Iterator[str]:
     """A line for each input whose files are no longer what they were."""
     made = datetime.fromisoformat(told["at"]).timestamp()
-    for role in ROLES:
-        spec = getattr(sample, role)
-        if spec is None:
-            continue
-        files = source_files(spec)
+    specs = {role: getattr(sample, role) for role in ROLES}
+    listed = [(role, spec.path, source_files(spec)) for role, spec in specs.items() if spec is not None]
+    if sample.truth_lineage is not None:
+        listed.append(("truth_lineage", sample.truth_lineage, [Path(sample.truth_lineage)]))
+    for role, path, files in listed:
         known = told["inputs"].get(role, {})
         other = (len(files), sum(file.stat().st_size for file in files)) != (
             known.get("number_of_files"),
             known.get("bytes"),
         )
         if other or any(file.stat().st_mtime > made for file in files):
-            yield f"  changed since: {role}, {spec.path}; the result will not be the same"
+            yield f"  changed since: {role}, {path}; the result will not be the same"
 
 
 def _other_versions(told: Mapping[str, Any]) -> Iterator[str]:

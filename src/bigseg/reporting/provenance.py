@@ -24,7 +24,7 @@ from bigseg.resume.digest import digest_json
 from bigseg.resume.files import write_json
 from bigseg.resume.marker import Marker
 from bigseg.resume.standing import standing
-from bigseg.volumes.signature import source_files, source_signature
+from bigseg.volumes.signature import files_signature, source_files
 
 if TYPE_CHECKING:
     from bigseg.stages.step import Parameters
@@ -115,16 +115,18 @@ def _inputs(sample: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         if sample[role] is None:
             continue
         spec = (Affinities if role == "affinities" else Input).model_validate(sample[role])
-        files = source_files(spec)
-        yield (
-            role,
-            {
-                "files": [str(path) for path in files[:_FILES_LISTED]],
-                "number_of_files": len(files),
-                "bytes": sum(path.stat().st_size for path in files),
-                "signature": source_signature(spec),
-            },
-        )
+        yield role, _files(source_files(spec))
+    if (lineage := sample.get("truth_lineage")) is not None:
+        yield "truth_lineage", _files([Path(lineage)])
+
+
+def _files(files: list[Path]) -> dict[str, Any]:
+    return {
+        "files": [str(path) for path in files[:_FILES_LISTED]],
+        "number_of_files": len(files),
+        "bytes": sum(path.stat().st_size for path in files),
+        "signature": files_signature(files),
+    }
 
 
 def _history(layout: Layout, steps: dict[str, Any], now: dict[str, Any]) -> list[dict[str, Any]]:

@@ -4,4 +4,5 @@
 - :mod:`~bigseg.tracks.ctc`: the text file and the label images of the Cell Tracking Challenge.
 - :mod:`~bigseg.tracks.geff`: GEFF, a graph as Zarr.
 - :mod:`~bigseg.tracks.napari`: what napari's layer of tracks takes.
+- :mod:`~bigseg.tracks.export`: the tracks of a result in these formats.
 """
