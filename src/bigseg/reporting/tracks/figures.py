@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -23,6 +25,9 @@ _LINE_INCHES = 0.145
 """From one track to the next below it."""
 _SMALL = 6.5
 """Points of the numbers of tracks."""
+_RIM = {"markeredgecolor": _INK, "markeredgewidth": 0.8}
+_ABOVE = {"ha": "center", "va": "bottom"}
+_BEHIND = {"ha": "left", "va": "center"}
 _NARROWEST = 0.025
 """Share of the movie that a track must last to have its number above it."""
 
@@ -53,7 +58,7 @@ def lineages_png(title: str, tracks: Tracks, trees: Trees, palette: Palette) -> 
     axes.grid(axis="x", color="#e6eaee", linewidth=0.6)
     axes.set_axisbelow(True)
     _draw_lines(axes, tracks, trees, palette, edges)
-    _draw_ends(axes, tracks, trees, edges)
+    _draw_ends(figure, axes, tracks, trees, edges)
     _write_numbers(axes, tracks, trees, edges)
     return png(figure, dpi=_DPI)
 
@@ -89,7 +94,7 @@ def _draw_lines(axes: Axes, tracks: Tracks, trees: Trees, palette: Palette, edge
     axes.add_collection(LineCollection(lines, colors=colours, linewidths=2.6, capstyle="butt", zorder=4))
 
 
-def _draw_ends(axes: Axes, tracks: Tracks, trees: Trees, edges: np.ndarray) -> None:
+def _draw_ends(figure: Figure, axes: Axes, tracks: Tracks, trees: Trees, edges: np.ndarray) -> None:
     """Marks where tracks begin or end inside the movie, and what the marks mean."""
     rows, handles = trees.rows, []
     marks = (
@@ -97,27 +102,28 @@ def _draw_ends(axes: Axes, tracks: Tracks, trees: Trees, edges: np.ndarray) -> N
         (tracks.ends_inside[rows], edges[tracks.last[rows] + 1], "ends inside the movie", "X", "#ff5a36"),
     )
     for own, at, meaning, marker, colour in marks:
-        style = {"marker": marker, "markersize": 6, "color": colour, "markeredgecolor": _INK, "markeredgewidth": 0.8}
+        style: dict[str, Any] = {"marker": marker, "markersize": 6, "color": colour, **_RIM}
         if own.any():
             axes.plot(at[own], trees.line[own], linestyle="none", zorder=5, clip_on=False, **style)
             handles.append(Line2D([], [], linestyle="none", label=meaning, **style))
     if handles:
-        axes.figure.legend(handles=handles, loc="outside lower left", ncols=2, frameon=False, fontsize=8)
+        figure.legend(handles=handles, loc="outside lower left", ncols=2, frameon=False, fontsize=8)
 
 
 def _write_numbers(axes: Axes, tracks: Tracks, trees: Trees, edges: np.ndarray) -> None:
-    """The number of each track: of leaves behind their ends, of those that divide above their middles if there is room."""
+    """The number of each track: of leaves behind their ends, of others above their middles where there is room."""
     drawn = set(tracks.parent[trees.rows].tolist())
     for row, line, hidden in zip(trees.rows.tolist(), trees.line.tolist(), trees.hidden.tolist(), strict=True):
         left, right = edges[tracks.first[row]], edges[tracks.last[row] + 1]
         if row in drawn:
             if (right - left) / (edges[-1] - edges[0]) < _NARROWEST:
                 continue
-            place = {"xy": ((left + right) / 2, line), "xytext": (0, 2.2), "ha": "center", "va": "bottom"}
+            at, shift, place = (left + right) / 2, (0.0, 2.2), _ABOVE
         else:
-            place = {"xy": (right, line), "xytext": (6, 0), "ha": "left", "va": "center"}
+            at, shift, place = right, (6.0, 0.0), _BEHIND
         text = f"{row + 1}" + (f", then {hidden:,} more" if hidden else "")
-        axes.annotate(text, textcoords="offset points", fontsize=_SMALL, color=_SOFT, annotation_clip=False, **place)
+        style: dict[str, Any] = {"fontsize": _SMALL, "color": _SOFT, "annotation_clip": False, **place}
+        axes.annotate(text, (float(at), line), shift, textcoords="offset points", **style)
 
 
 def history_png(history: History, unit: str, voxel_um: float) -> bytes:
@@ -161,11 +167,12 @@ def history_png(history: History, unit: str, voxel_um: float) -> bytes:
 def _draw_events(axes: Axes, history: History, edges: np.ndarray) -> None:
     """Divisions, beginnings and, downwards, ends, as bars that fill their time point."""
     up = history.divisions + history.begun
-    axes.stairs(up, edges, fill=True, color="#8fbc8f", label=f"begin ({int(history.begun.sum()):,})")
-    axes.stairs(
-        history.divisions, edges, fill=True, color="#3f6fd8", label=f"divide ({int(history.divisions.sum()):,})"
-    )
-    axes.stairs(-history.ended, edges, fill=True, color=_ALARM, label=f"end ({int(history.ended.sum()):,})")
+    for values, colour, meaning, counted in (
+        (up, "#8fbc8f", "begin", history.begun),
+        (history.divisions, "#3f6fd8", "divide", history.divisions),
+        (-history.ended, _ALARM, "end", history.ended),
+    ):
+        axes.stairs(values, edges, fill=True, color=colour, label=f"{meaning} ({int(counted.sum()):,})")
     axes.axhline(0, color=_INK, linewidth=0.8)
     highest = max(1, int(up.max(initial=0)))
     axes.set_ylim(-1.1 * int(history.ended.max(initial=0)), 1.35 * highest)

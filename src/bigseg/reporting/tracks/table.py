@@ -38,6 +38,7 @@ class Tracks:
     points: Table
 
     def __len__(self) -> int:
+        """Number of tracks."""
         return len(self.parent)
 
     @property
