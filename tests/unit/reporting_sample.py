@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Sample:
 
     layout: Layout
     parameters: dict[str, Any]
+    objects: dict[str, np.ndarray] = field(default_factory=dict)
 
     def step(self) -> ReportPage:
         """The step under test."""
@@ -120,6 +121,7 @@ def finished_sample(
     ]
     table = pd.concat(parts, ignore_index=True)
     columns = {str(name): column.to_numpy() for name, column in table.items()}
+    made.objects = columns
     write_table(made.layout.result_folder / "objects.parquet", columns)
     if parents is not None:
         write_table(made.layout.result_folder / "tracks.parquet", tracks_table(columns, parents))
@@ -155,6 +157,6 @@ def tracks_table(objects: dict[str, np.ndarray], parents: dict[int, int]) -> dic
 
 
 def _write(path: Path, volumes: list[np.ndarray]) -> None:
-    """An array of the stacked volumes of all time points."""
+    """An array of the stacked volumes of all time points, one chunk each."""
     stacked = np.stack(volumes)
-    zarr.create_array(str(path), shape=stacked.shape, dtype=stacked.dtype, chunks=stacked.shape)[:] = stacked
+    zarr.create_array(str(path), shape=stacked.shape, dtype=stacked.dtype, chunks=(1, *stacked.shape[1:]))[:] = stacked

@@ -23,7 +23,7 @@ _MOST_PLANES = 16
 """As many are read of those between two daughters."""
 _ROOM = 1.9
 """Width of a crop, where 1 is the diameter of a ball of the largest object's volume."""
-_ROOM_FOR_DAUGHTERS = 1.3
+_ROOM_FOR_DAUGHTERS = 1.2
 """The least width of a crop, where 1 is such a diameter and the distance of two daughters."""
 _WIDEST = 5
 """No crop is wider than as many times that diameter."""

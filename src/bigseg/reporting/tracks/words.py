@@ -60,7 +60,7 @@ def summary(tracks: Tracks) -> dict[str, str]:
 def what_is_drawn(tracks: Tracks, trees: Trees) -> str:
     """How many of the tracks and lineages a picture shows."""
     if len(trees.rows) == len(tracks):
-        return f"{_counted(len(tracks), 'track')} of {_counted(trees.all_lineages, 'lineage')}"
+        return f"{_counted(len(tracks), 'track')} in {_counted(trees.all_lineages, 'lineage')}"
     left = len(tracks) - len(trees.rows)
     return (
         f"the {trees.lineages:,} largest of {trees.all_lineages:,} lineages; "
