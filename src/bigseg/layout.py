@@ -57,6 +57,11 @@ class Layout:
         return self.result_folder / PROVENANCE
 
     @property
+    def track_table(self) -> Path:
+        """The table of tracks."""
+        return self.result_folder / TRACKS
+
+    @property
     def folder(self) -> Path:
         """Intermediates of the sample."""
         return self.work / self.sample
@@ -87,6 +92,10 @@ class Layout:
     def affinity_maps(self) -> Path:
         """Affinities of a network, (t, c, z, y, x) uint8 or float16; their offsets are in predict's parameters."""
         return self.folder / "predict.zarr" / "affinities"
+
+    def foreground_threshold(self, time: int) -> Path:
+        """The threshold of the foreground that was found for one time point."""
+        return self.folder / "supervoxels" / time_name(time) / "threshold.json"
 
     @property
     def model(self) -> Path:

@@ -22,8 +22,9 @@ from bigseg.progress import Progress
 from bigseg.resume.digest import digest_json
 from bigseg.resume.ledger import Ledger, Record, step_ledgers, youngest
 from bigseg.resume.locks import pieces_locked
-from bigseg.resume.marker import Marker, upstream_digests
+from bigseg.resume.marker import Marker, upstream_digests, upstream_empty
 from bigseg.resume.standing import withdraw
+from bigseg.stages.empty import EVIDENCE, EmptyPieces
 from bigseg.stages.step import Step
 from bigseg.stages.upstream import need_time, standing_markers
 
@@ -70,7 +71,7 @@ def _run_pieces(step: Step, blocks: str | None, pieces: range, threads: int, sto
     """Work through pieces that no other process works on, until all are done or ``stop`` is set."""
     unit = step.unit(blocks)
     time_point = step.time if step.per_time else None
-    digests = upstream_digests(standing_markers(step, pieces, keys_only=True))
+    digests, empty = read_upstream(step, pieces)
     ledger_path = step.layout.ledger(step.stage, time_point, unit)
     # Ledgers of other batches count too: a change of the number of batches must not run anything again.
     known = youngest(step_ledgers(ledger_path.parent, step.step, pieces))
@@ -95,7 +96,7 @@ def _run_pieces(step: Step, blocks: str | None, pieces: range, threads: int, sto
         if stop.is_set():
             return
         try:
-            records[piece] = _run_piece(step, piece, digests, known.get(piece), begin, ledger)
+            records[piece] = _run_piece(step, piece, digests, known.get(piece), begin, ledger, empty)
         except BaseException:
             stop.set()
             raise
@@ -120,25 +121,32 @@ def _run_pieces(step: Step, blocks: str | None, pieces: range, threads: int, sto
     results = {piece: record.digest for piece, (record, _) in records.items()}
     if len(results) < len(pieces):
         raise StoppedError(f"{step.name}: stopped after {len(results)} of {len(pieces)} blocks; run again to go on")
-    marker = Marker(step.name, time_point, step.version, digest_json(step.dependence), results)
+    nothing = [piece for piece, (record, _) in records.items() if record.empty]
+    marker = Marker(step.name, time_point, step.version, digest_json(step.dependence), results, nothing)
     marker.write(marker_path)
     done = sum(fresh for _, fresh in records.values())
     return Summary(done=done, skipped=len(pieces) - done)
 
 
 def _run_piece(
-    step: Step, piece: int, digests: Digests, record: Record | None, begin: Callable[[int], None], ledger: Ledger
+    step: Step,
+    piece: int,
+    digests: Digests,
+    record: Record | None,
+    begin: Callable[[int], None],
+    ledger: Ledger,
+    empty: EmptyPieces,
 ) -> tuple[Record, bool]:
     """Process a piece unless its record tells that this was done; the record of its output, and whether it is new."""
     started = time.perf_counter()
     try:
-        key = piece_key(step, piece, digests)
+        key = piece_key(step, piece, digests, empty)
         if record is not None and record.key == key and step.intact(piece, record):
             return record, False
         begin(piece)
-        outcome = step.process(piece)
+        outcome = empty.process(piece) if piece in empty else step.process(piece)
         record = Record(piece, key, outcome.digest, round(time.perf_counter() - started, 4), outcome.note)
-        ledger.append(record)
+        ledger.append(record, durable=False)
     except UserError as error:
         raise UserError(f"{step.name}, {step.describe(piece)}: {error.problem}", error.remedy) from error
     except MemoryError as error:
@@ -149,7 +157,17 @@ def _run_piece(
     return record, True
 
 
-def piece_key(step: Step, piece: int, digests: Digests) -> str:
+def read_upstream(step: Step, pieces: range) -> tuple[Digests, EmptyPieces]:
+    """What markers tell of the pieces that some pieces of a step need: digests, and which of the step's are empty.
+
+    Raises:
+        UserError: a marker is missing or damaged.
+    """
+    markers = [Marker.read(path) for path in standing_markers(step, pieces, keys_only=True)]
+    return upstream_digests(markers), EmptyPieces(step, upstream_empty(markers))
+
+
+def piece_key(step: Step, piece: int, digests: Digests, empty: EmptyPieces) -> str:
     """Fingerprint of everything that the output of a piece depends on.
 
     Raises:
@@ -167,7 +185,8 @@ def piece_key(step: Step, piece: int, digests: Digests) -> str:
                 f"no marker tells of {need.step}, block {missing[0]}", "run the stages in order: use snakemake"
             )
         used.append([need.step, time_point, [found[number] for number in need.pieces]])
-    return digest_json([step.name, step.version, step.dependence, used, step.evidence(piece)])
+    evidence = EVIDENCE if piece in empty else step.evidence(piece)
+    return digest_json([step.name, step.version, step.key_parameters, used, evidence])
 
 
 def _label(step: Step) -> str:

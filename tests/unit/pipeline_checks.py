@@ -25,6 +25,7 @@ WITHOUT_REPORT = (
     "segment",
     "pyramid",
     "measure",
+    "track",
     "evaluate",
     "seams",
 )

@@ -157,6 +157,7 @@ def tracks_table(objects: dict[str, np.ndarray], parents: dict[int, int]) -> dic
 
 
 def _write(path: Path, volumes: list[np.ndarray]) -> None:
-    """An array of the stacked volumes of all time points, one chunk each."""
+    """An array of the stacked volumes of all time points; as in all arrays of bigseg, a chunk holds one time point."""
     stacked = np.stack(volumes)
-    zarr.create_array(str(path), shape=stacked.shape, dtype=stacked.dtype, chunks=(1, *stacked.shape[1:]))[:] = stacked
+    chunks = (1, *stacked.shape[1:])
+    zarr.create_array(str(path), shape=stacked.shape, dtype=stacked.dtype, chunks=chunks)[:] = stacked

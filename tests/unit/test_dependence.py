@@ -120,6 +120,7 @@ HOLDS = {
     "maps": lambda b: "affinities" in b["samples"]["a"],
     "affinities": lambda b: b["partition"]["method"] in ("lifted_multicut", "mutex_watershed"),
     "truth": lambda b: "truth" in b["samples"]["a"],
+    "masked": lambda b: "mask" in b["samples"]["a"],
     "anisotropic": lambda b: True,
     "movie": lambda b: True,
     "linked": lambda b: b["track"].get("method") != "volume",
@@ -202,6 +203,8 @@ def special(path: tuple[str, ...], now: Any) -> list[Any] | None:
     """Values for keys whose type does not tell what is legal: names of files and datasets, orders of axes."""
     if path[-1] in NO_DATA:
         return NO_DATA[path[-1]]
+    if path[-1] == "truth_lineage":
+        return [str(Path.cwd() / "lineage.txt")]
     if path[-1] == "path" or path == ("predict", "model"):
         there = Path(now)
         return [str(there.with_name(f"{there.stem}-other{there.suffix}"))]
@@ -244,6 +247,7 @@ def plan(settings: Settings) -> dict[str, str]:
 def here(tmp_path, monkeypatch) -> None:
     """Intermediates lie in a folder of the test's own; models are described here, another process imports torch."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "lineage.txt").write_text("1 0 0 0\n")
     monkeypatch.setattr(planned, "_describe", lambda spec: load_model(spec).description)
 
 

@@ -214,7 +214,7 @@ CHOICES: dict[str, tuple[list[str], dict[str, int]]] = {
     "a stage over all time points": (["--stage", "measure", "--blocks", "2"], {"measure.blocks": 2}),
     "levels of the pyramid": (
         ["--stage", "pyramid", "--roi", ":,0:16,0:16", "--time", "1"],
-        {"pyramid.image1": 1, "pyramid.labels1": 1},
+        {"pyramid.image1": 1, "pyramid.labels1": 1, "pyramid.tracks1": 1},
     ),
 }
 

@@ -18,7 +18,7 @@ LAYERS = [
     {"planning", "runner"},
     {"stages"},
     {"reporting"},
-    {"networks"},
+    {"networks", "tracks"},
     {"kernels", "volumes"},
     {"config", "resume", "geometry", "layout", "machine", "progress", "threads"},
     {"errors", "__init__"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,5 +29,5 @@ def test_seams_lie_between_windows_and_do_not_touch_each_other(times, window, da
     assert [seam.at for seam in seams] == [w.begin for w in windows[1:]]
     for number, seam in enumerate(seams):
         assert windows[number].begin <= seam.first < seam.at < seam.last <= windows[number + 1].end
-    for one, other in zip(seams, seams[1:], strict=False):
+    for one, other in itertools.pairwise(seams):
         assert one.last <= other.first + 1  # at most the time point that both leave as it is

@@ -521,14 +521,15 @@ def test_a_new_time_point_is_processed_alone(cells, tmp_path):
 
     lapse(tmp_path / "files", cells, 3)
     ran = done(config)
-    whole = {"ingest.statistics", "partition.root", "segment.objects"}
-    merging = {"pyramid.metadata", "measure.table", "evaluate.scores", "seams.summary"}
-    coarse = {"pyramid.image1", "pyramid.labels1"}
+    whole = {"ingest.statistics", "partition.root", "segment.objects", "track.detections", "track.links"}
+    merging = {"pyramid.metadata", "measure.table", "track.table", "evaluate.scores", "seams.summary"}
+    merging.add("track.windows")  # the last window
+    coarse = {"pyramid.image1", "pyramid.labels1", "pyramid.tracks1"}
     assert {step: ran.pop(step) for step in whole | merging} == dict.fromkeys(whole | merging, 1)
     assert {step: ran.pop(step) for step in coarse} == dict.fromkeys(coarse, 1)
     assert set(ran.values()) == {NUMBER_OF_BLOCKS}
-    stages = ("ingest", "predict", "supervoxels", "graph", "segment", "measure", "evaluate", "seams")
-    assert set(ran) == {f"{stage}.blocks" for stage in stages} | {"segment.contacts"}
+    stages = ("ingest", "predict", "supervoxels", "graph", "segment", "measure", "track", "evaluate", "seams")
+    assert set(ran) == {f"{stage}.blocks" for stage in stages} | {"segment.contacts", "track.overlaps"}
     found = labels(config)
     assert found.shape == (3, 24, 64, 64)
     assert np.array_equal(found[:2], before)

@@ -67,8 +67,8 @@ def test_what_is_planned_is_what_the_workflow_has(config, tmp_path):
         assert step["memory_mb"] == workflow.memory_mb(name, "a", step["threads"], 1), name
     voxels = 24 * 64 * 64 * 3
     assert sample["steps"]["graph.blocks"]["cpu_hours"] == pytest.approx(voxels / 1e6 + 9 * JOB_START_SECONDS / 3600)
-    # image copied: 1 byte; labels: 4; no coarser level.
-    assert sample["results_gb"] == pytest.approx(voxels * 5 / 1e9)
+    # image copied: 1 byte; labels and tracks: 4 each; no coarser level.
+    assert sample["results_gb"] == pytest.approx(voxels * 9 / 1e9)
     assert sample["work_gb"] * 1e9 > voxels * 10
     assert found["fits"]
 

@@ -18,7 +18,7 @@ from bigseg.errors import UserError
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import replacing, write_json
 from bigseg.resume.ledger import Ledger, Record, read_ledger, youngest
-from bigseg.resume.marker import Marker, upstream_digests
+from bigseg.resume.marker import Marker, upstream_digests, upstream_empty
 
 NUMBERS = npst.integer_dtypes() | npst.unsigned_integer_dtypes() | npst.floating_dtypes(sizes=(32, 64))
 ARRAYS = npst.arrays(NUMBERS | npst.boolean_dtypes(), npst.array_shapes(min_dims=1, max_side=5))
@@ -215,6 +215,7 @@ MARKERS = st.builds(
     version=st.integers(1, 99),
     fingerprint=st.text(alphabet="0123456789abcdef", max_size=32),
     digests=DIGESTS,
+    empty=st.frozensets(st.integers(0, 99)),
 )
 
 
@@ -224,7 +225,12 @@ def test_markers_round_trip_and_their_bytes_depend_on_nothing_else(tmp_path_fact
     folder = tmp_path_factory.mktemp("marker")
     marker.write(folder / "a" / "one.json")
     shuffled = Marker(
-        marker.step, marker.time, marker.version, marker.fingerprint, dict(reversed(marker.digests.items()))
+        marker.step,
+        marker.time,
+        marker.version,
+        marker.fingerprint,
+        dict(reversed(marker.digests.items())),
+        sorted(marker.empty, reverse=True),
     )
     shuffled.write(folder / "two.json")
     assert Marker.read(folder / "a" / "one.json") == marker
@@ -247,6 +253,16 @@ def test_a_damaged_marker_is_a_user_error(tmp_path, text):
         Marker.read(path)
 
 
+def test_empty_pieces_of_several_markers_are_told_apart_by_step_and_time():
+    markers = [
+        Marker("a.x", 0, 1, "f", {0: "p", 1: "q"}, {1}),
+        Marker("a.x", 0, 1, "f", {2: "q"}, {2}),
+        Marker("a.x", 1, 1, "f", {0: "r"}),
+        Marker("b.x", 0, 1, "f", {0: "s"}, {0}),
+    ]
+    assert upstream_empty(markers) == {("a.x", 0): {1, 2}, ("a.x", 1): set(), ("b.x", 0): {0}}
+
+
 def test_a_missing_marker_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match="none"):
         Marker.read(tmp_path / "none.json")
@@ -262,7 +278,7 @@ def test_digests_of_several_markers_are_told_apart_by_step_and_time(tmp_path):
     paths = [tmp_path / f"{number}.json" for number in range(len(markers))]
     for marker, path in zip(markers, paths, strict=True):
         marker.write(path)
-    assert upstream_digests(paths) == {
+    assert upstream_digests(map(Marker.read, paths)) == {
         ("a.x", 0): {0: "p", 1: "q"},
         ("a.x", 1): {0: "r"},
         ("b.x", None): {0: "s"},

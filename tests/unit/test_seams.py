@@ -39,7 +39,7 @@ def volumes(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, Grid, tuple[int, i
 def test_any_blocks_give_what_brute_force_gives(case):
     labels, truth, grid, read, distance = case
     found, expected = count(labels, truth, grid, distance, read), slowly(labels, truth, grid, distance)
-    assert rows(found.surface, ["axis", "plane"], "surface") == dict(expected.surface)
+    assert rows(found.surface, ["axis", "plane"], "surface") == dict(+expected.surface)
     assert rows(found.contacts, ["first", "second"], "area") == dict(expected.area)
     on_faces = {pair: len(places) for pair, places in expected.on_faces.items()}
     counted = rows(found.contacts, ["first", "second"], "on_faces")

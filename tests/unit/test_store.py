@@ -163,6 +163,22 @@ def test_an_array_of_another_shape_or_type_is_replaced(tmp_path, change):
     assert not any(store.stored(0, 0, grid.box(i)) for i in range(2))
 
 
+@pytest.mark.parametrize(
+    ("axes", "leading"), [("tczyx", (1, 2)), ("zyx", ()), ("czyx", (1,))], ids=["more", "fewer", "as many"]
+)
+def test_an_array_with_other_axes_is_replaced(tmp_path, axes, leading):
+    """E.g. a level of the image, whose level 0 was the user's own array without t and c."""
+    grid = Grid((4, 4, 4), (2, 4, 4))
+    spec = spec_of(tmp_path, grid)
+    write_blocks(spec, grid, range(2), voxels(grid.shape))
+    store = ensure_array(replace(spec, axes=axes, shape=(*leading, *grid.shape)))
+    assert store.array.shape == (*leading, *grid.shape)
+    assert store.array.metadata.dimension_names == tuple(axes)
+    assert not any(store.stored(0, 0, grid.box(i)) for i in range(2))
+    store.write(0, 0, grid.box(1), voxels(grid.box(1).shape, 1))
+    np.testing.assert_array_equal(store.read(0, 0, grid.box(1)), voxels(grid.box(1).shape, 1))
+
+
 def test_a_block_of_zeros_is_stored_so_that_a_missing_one_is_noticed(tmp_path):
     grid = Grid((5, 4, 4), (2, 4, 4))  # the last block is cut by the edge of the volume
     content = voxels(grid.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,7 +78,7 @@ def movie_of(tracks: Labels, parents: dict[int, int], voxel_um: Sequence[float] 
         frames.append(lookup[frame])
         truth.append(ids[np.argsort(names)])
     links, divisions = true_events(truth, parents)
-    overlaps = [overlaps_of(a, b, voxel_um) for a, b in zip(frames, frames[1:], strict=False)]
+    overlaps = [overlaps_of(a, b, voxel_um) for a, b in itertools.pairwise(frames)]
     return Movie([detections_of(frame, voxel_um) for frame in frames], overlaps, links, divisions)
 
 
@@ -86,7 +87,7 @@ def true_events(
 ) -> tuple[list[set[tuple[int, int]]], list[set[tuple[int, int, int]]]]:
     """Links and divisions between detections whose tracks are given for each time point."""
     links, divisions = [], []
-    for before, after in zip(truth, truth[1:], strict=False):
+    for before, after in itertools.pairwise(truth):
         row = {int(track): place for place, track in enumerate(before)}
         links.append({(row[int(track)], place) for place, track in enumerate(after) if int(track) in row})
         daughters: dict[int, list[int]] = {}
@@ -140,50 +141,78 @@ def tissue(
     times: int = 6,
     size: int = 160,
     move: float = 0.3,
+    own: float = 0.1,
     dividing: float = 0.1,
     depth: int = 1,
+    conserve: bool = True,
 ) -> tuple[NDArray[np.uint32], dict[int, int]]:
-    """A dense tissue: the Voronoi cells of points that move and divide.
+    """A dense tissue whose cells keep their volumes, move, and divide in two when they are large.
+
+    Cells are those of a power diagram of points; its weights are chosen such that volumes are as wanted.
 
     Args:
         seed: of the random numbers.
         cells: at the first time point.
         times: time points.
         size: voxels along y and x (and z, if ``depth`` is more than 1).
-        move: mean distance that a cell moves in a step, in cell diameters, of which half is shared with neighbours.
+        move: mean distance in cell diameters by which a smooth flow carries the cells in a step.
+        own: mean distance in cell diameters that each moves besides.
         dividing: share of the cells that divide in a step.
         depth: planes; 1 is a 2D tissue.
+        conserve: False takes the Voronoi diagram as it is, whose volumes change at random.
 
     Returns:
         True tracks (t, z, y, x), and the parent of each track that a division began.
     """
     generator = np.random.default_rng(seed)
-    shape = np.array([depth, size, size], float)
+    box = (depth, size, size)
+    shape = np.array(box, float)
     axes = [axis for axis in range(3) if shape[axis] > 1]
     points = _relaxed(generator.random((cells, 3)) * shape * [depth > 1, 1, 1], shape, axes, generator)
+    volume = np.exp(0.15 * generator.normal(size=cells))
     names = np.arange(1, cells + 1)
     parents: dict[int, int] = {}
-    grid = np.indices(shape.astype(int)).reshape(3, -1).T.astype(float)
+    grid = np.indices(box).reshape(3, -1).T.astype(float)
     frames = []
     for time in range(times):
-        frames.append(names[KDTree(points).query(grid)[1]].reshape(shape.astype(int)).astype(np.uint32))
+        owner, points = _cells(points, volume, grid, 12 if conserve else 0)
+        frames.append(names[owner].reshape(box).astype(np.uint32))
         if time == times - 1:
             break
         diameter = (np.prod(shape[axes]) / len(points)) ** (1 / len(axes))
-        fresh = len(points)
-        mothers = np.flatnonzero(generator.random(fresh) < dividing)
+        ripe = volume * np.exp(0.2 * generator.normal(size=len(points)))
+        mothers = np.argsort(ripe)[len(ripe) - round(dividing * len(ripe)) :]
         direction = generator.normal(size=(len(mothers), 3)) * np.isin(range(3), axes)
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
         shift = 0.25 * diameter * direction
         begun = int(max(names.max(), max(parents, default=0))) + 1
         daughters = np.arange(begun, begun + 2 * len(mothers))
         parents.update(zip(daughters.tolist(), np.tile(names[mothers], 2).tolist(), strict=True))
-        kept = np.setdiff1d(np.arange(fresh), mothers)
+        kept = np.setdiff1d(np.arange(len(points)), mothers)
+        share = generator.uniform(0.4, 0.6, len(mothers))
         names = np.concatenate([names[kept], daughters])
         points = np.concatenate([points[kept], points[mothers] - shift, points[mothers] + shift])
-        points = points + _motion(points, shape, axes, move * diameter, generator)
-        points[:, axes] = np.clip(points[:, axes], 0, shape[axes] - 1)
+        volume = np.concatenate([volume[kept], volume[mothers] * share, volume[mothers] * (1 - share)])
+        points = points + _motion(points, shape, axes, move * diameter, own * diameter, generator)
+        points[:, axes] = np.abs(points[:, axes])  # walls reflect
+        points[:, axes] = shape[axes] - np.abs(shape[axes] - points[:, axes])
     return np.stack(frames), parents
+
+
+def _cells(
+    points: NDArray[np.float64], volume: NDArray[np.float64], grid: NDArray[np.float64], rounds: int
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The cell of each voxel, and the points, with cells of nearly the wanted volumes."""
+    owner = KDTree(points).query(grid)[1]
+    wanted = volume / volume.sum() * len(grid)
+    radius = (len(grid) / len(points)) ** (1 / 3 if np.ptp(grid[:, 0]) else 1 / 2)
+    weight = np.zeros(len(points))
+    for _ in range(rounds):
+        found = np.bincount(owner, minlength=len(points))
+        weight += 0.25 * radius**2 * np.clip((wanted - found) / wanted, -1, 1)
+        lifted = np.column_stack([points, np.sqrt(weight.max() - weight)])  # distance² − weight as a distance²
+        owner = KDTree(lifted).query(np.column_stack([grid, np.zeros(len(grid))]))[1]
+    return owner, points
 
 
 def _relaxed(
@@ -204,15 +233,18 @@ def _motion(
     points: NDArray[np.float64],
     shape: NDArray[np.float64],
     axes: list[int],
-    mean: float,
+    flow: float,
+    own: float,
     generator: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """Half of it a smooth flow, half each cell's own; steps of the given mean length."""
+    """A smooth flow and what each point does besides, with steps of the given mean lengths."""
     wave = generator.normal(size=(3, 3)) * np.pi / shape.max()
-    flow = np.sin(points @ wave + generator.random(3) * 2 * np.pi)
-    own = generator.normal(size=points.shape)
+    swirl = np.sin(points @ wave + generator.random(3) * 2 * np.pi) * np.sin(
+        np.pi * points / shape
+    )  # not through walls
+    parts = (swirl, generator.normal(size=points.shape))
     motion = np.zeros_like(points)
-    for part in (flow, own):
-        part = part * np.isin(range(3), axes)
-        motion += part / np.linalg.norm(part, axis=1).mean()
-    return np.asarray(motion * (mean / np.linalg.norm(motion, axis=1).mean()))
+    for part, mean in zip(parts, (flow, own), strict=True):
+        along = part * np.isin(range(3), axes)
+        motion += along * (mean / np.linalg.norm(along, axis=1).mean())
+    return motion

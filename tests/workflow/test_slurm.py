@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,6 +29,25 @@ from bigseg.local import run_here
 from bigseg.planning.workflow import Workflow
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.xdist_group("slurm")]
+
+SLOW = """\
+#!{python}
+import time
+from bigseg.cli import main
+from bigseg.stages.supervoxels import SupervoxelsBlocks
+
+process = SupervoxelsBlocks.process
+
+
+def slowly(self, piece):
+    time.sleep({seconds})
+    return process(self, piece)
+
+
+SupervoxelsBlocks.process = slowly
+main()
+"""
+"""A ``bigseg`` whose blocks of stage supervoxels take long enough for something to happen to both jobs meanwhile."""
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROFILE = REPOSITORY / "profiles" / "slurm"
@@ -80,6 +99,14 @@ class Runner:
 
     cluster: Any
     environment: dict[str, str]
+
+    def slowed(self, folder: Path, seconds: float) -> Runner:
+        """The same with jobs whose blocks take that much longer; ``folder`` is a new one, for their ``bigseg``."""
+        folder.mkdir()
+        script = folder / "bigseg"
+        script.write_text(SLOW.format(python=sys.executable, seconds=seconds))
+        script.chmod(0o755)
+        return replace(self, environment={**self.environment, "PATH": f"{folder}:{self.environment['PATH']}"})
 
     def start(self, folder: Path, *arguments: str, snakefile: Path = REPOSITORY / "Snakefile") -> subprocess.Popen[str]:
         """Start it in a folder; what it prints goes to ``snakemake.log`` there."""
@@ -185,8 +212,8 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 300) -> 
 
 
 def start_and_wait(slurm: Runner, folder: Path) -> subprocess.Popen[str]:
-    """Start the run; both jobs have finished a block and go on with the next ones."""
-    process = slurm.start(folder, "--until", "supervoxels", *SQUEUE)
+    """Start the run; both jobs have finished a block and go on with the next ones, for seconds."""
+    process = slurm.slowed(folder.parent / "slow", 2).start(folder, "--until", "supervoxels", *SQUEUE)
 
     def ready() -> bool:
         assert process.poll() is None, (folder / "snakemake.log").read_text()
@@ -232,7 +259,8 @@ def test_a_job_killed_for_its_memory_comes_back_with_twice_as_much(slurm, folder
     """The rules suppose too little for Snakemake and Python themselves, as they may of a noisy volume."""
     snakefile = folder / "Snakefile"
     rules = (REPOSITORY / "Snakefile").read_text().replace('"workflow/', f'"{REPOSITORY}/workflow/')
-    snakefile.write_text(f"import bigseg.planning.resources\n\nbigseg.planning.resources._BASE_MB = 150\n\n\n{rules}")
+    less = "resources.SNAKEMAKE_MB, resources._BASE_MB = 0, 150"
+    snakefile.write_text(f"from bigseg.planning import resources\n\n{less}\n\n\n{rules}")
     status, text = slurm.run(folder, "--until", "supervoxels", *SQUEUE, snakefile=snakefile)
     assert status == 0, text
     for job, attempts in jobs_of(slurm, folder).items():

@@ -1,5 +1,6 @@
 rule predict:
     input:
+        mask=files("mask"),
         markers=upstream("predict.blocks"),
     output:
         marker=f"{WORK}/{{sample}}/status/predict/{{time}}/blocks-{{blocks}}.json",

@@ -178,9 +178,33 @@ rule track_table:
     params:
         step="track.table",
         parameters=parameters("track.table"),
-        places=places("track.table"),
     shell:
-        RUN + PLACES
+        RUN
+
+
+rule track_exports:
+    input:
+        markers=upstream("track.exports"),
+    output:
+        marker=f"{WORK}/{{sample}}/status/track/all/exports.json",
+        napari=f"{JOBS.config.results}/{{sample}}/tracks.csv",
+        graph=f"{JOBS.config.results}/{{sample}}/tracks.graph.json",
+        lineage=f"{JOBS.config.results}/{{sample}}/res_track.txt",
+    log:
+        f"{WORK}/{{sample}}/logs/track/all/exports.log",
+    benchmark:
+        f"{WORK}/{{sample}}/benchmarks/track/all/exports.tsv"
+    conda:
+        "../../envs/bigseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("track.exports"),
+        runtime=runtime("track.exports"),
+    params:
+        step="track.exports",
+        parameters=parameters("track.exports"),
+    shell:
+        RUN
 
 
 rule track:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,6 +22,13 @@ def init(
     axes: Annotated[str | None, typer.Option(help="Order of the axes, e.g. zyx, if the file does not say.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the sample. Default: the file's.")] = None,
     truth: Annotated[str | None, typer.Option(help="Label volume to score against; FILE:KEY for HDF5.")] = None,
+    stain: Annotated[
+        Literal["membrane", "nuclei", "em"] | None,
+        typer.Option(
+            help="What is stained: membrane (bright cell membranes in dense tissue; the default), nuclei (bright, on a "
+            "dark background) or em (dark membranes, electron microscopy).",
+        ),
+    ] = None,
     memory_gb: Annotated[float, typer.Option(min=1, help="Memory that one job may use.")] = 4.0,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing config.yaml.")] = False,
 ) -> None:
@@ -32,7 +39,7 @@ def init(
     from bigseg.errors import UserError
 
     if provenance is not None:
-        if any(given is not None for given in (input_path, key, axes, name, truth)):
+        if any(given is not None for given in (input_path, key, axes, name, truth, stain)):
             raise UserError("--from tells of the image and the sample itself", "leave out the options about them")
         from bigseg.planning.rerun import write_config_of
 
@@ -43,5 +50,7 @@ def init(
         raise UserError("--input is missing", "name the image with --input, or a result with --from")
     from bigseg.planning.initial import write_initial_config
 
-    for line in write_initial_config(folder, input_path, key, axes, name, truth, memory_gb, force=force):
+    for line in write_initial_config(
+        folder, input_path, key, axes, name, truth, memory_gb, stain=stain or "membrane", force=force
+    ):
         typer.echo(line)

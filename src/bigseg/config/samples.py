@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from bigseg.config.model import Settings, VoxelSize
 
@@ -80,8 +80,20 @@ class Sample(Settings):
     truth: Input | None = Field(
         default=None, description="A label volume of the same shape to score against (stage `evaluate`)."
     )
+    truth_lineage: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="Which true tracks come from which, to score tracks against: a text file of the Cell Tracking "
+        "Challenge (`man_track.txt`), a line `L B E P` for each label of the truth: label, first and last time point, "
+        "label of the parent or 0. If left out, divisions are found in the labels (`docs/tracking.md`).",
+    )
     mask: Input | None = Field(
         default=None, description="A volume of the same shape; supervoxels are made only where it is not 0."
+    )
+    background: float | None = Field(
+        default=None,
+        allow_inf_nan=False,
+        description="Intensity of voxels that hold no data, e.g. 0 where a mosaic was padded: they do not count in the "
+        "intensity statistics, and blocks of nothing else, in all channels, get no supervoxels and are skipped.",
     )
     nuclei: Input | None = Field(
         default=None,
@@ -101,6 +113,12 @@ class Sample(Settings):
     times: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = Field(
         default=None, description="Time points to process, counted from 0. All if left out."
     )
+
+    @model_validator(mode="after")
+    def _lineage_of_a_truth(self) -> Self:
+        if self.truth_lineage is not None and self.truth is None:
+            raise ValueError(f"truth_lineage: {self.truth_lineage!r} is not allowed without truth")
+        return self
 
     @field_validator("times")
     @classmethod

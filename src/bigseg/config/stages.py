@@ -139,6 +139,18 @@ class Supervoxels(Settings):
     minimum_size: Annotated[int, Field(ge=0)] = Field(
         default=100, description="Supervoxels with fewer voxels than this are given to their neighbours."
     )
+    foreground_threshold: Probability | Literal["auto", "none", "otsu"] = Field(
+        default="auto",
+        description="Foreground probability below which a voxel is background and gets no supervoxel: for separated "
+        "objects such as nuclei. It is read from the network's foreground map, or with `intensity` and `invert: true` "
+        "from the complement of the boundary map. `otsu`: found for each time point (Otsu 1979, on square roots). "
+        "`auto`: 0.5 where a network gives a foreground map, else none.",
+    )
+    foreground_window: Annotated[int, Field(ge=0, le=127)] = Field(
+        default=0,
+        description="Foreground must also be brighter than the mean of its surroundings, which reach this many voxels "
+        "of the finest axis to each side; more than the diameter of a nucleus. 0 is none.",
+    )
     anisotropic: bool = Field(
         default=True,
         description="Measure distances and smoothing in physical proportion; false treats voxels as cubes.",
@@ -233,6 +245,10 @@ class Segment(Settings):
     minimum_object_size: Annotated[int, Field(ge=0)] = Field(
         default=100,
         description="Objects with fewer voxels than this are merged into the neighbour with the weakest boundary.",
+    )
+    remove_isolated: bool = Field(
+        default=False,
+        description="Objects that are too small and touch no other become background: debris between nuclei.",
     )
 
 

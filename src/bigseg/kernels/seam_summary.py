@@ -171,7 +171,9 @@ def summarise(
         sums.surface += int(tables.surface["surface"].sum())
         for axis, axis_sums in enumerate(sums.axes):
             rows = tables.surface[tables.surface["axis"] == axis]
-            _add_surface(axis_sums, rows["surface"].to_numpy(), grid, axis, distance)
+            surface = np.zeros(grid.shape[axis] - 1, np.int64)
+            surface[rows["plane"].to_numpy() - 1] = rows["surface"].to_numpy()
+            _add_surface(axis_sums, surface, grid, axis, distance)
         _add_cuts(sums, tables.contacts, grid, minimum_cut, time)
         if tables.pairs is not None:
             voxels, errors = count_errors(tables.pairs, distance)

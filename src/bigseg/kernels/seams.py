@@ -44,7 +44,8 @@ class SeamTables:
     """What was counted, in a box or in all of a time point; each table ascends by its keys."""
 
     surface: pd.DataFrame
-    """Keys axis (0 is z) and plane; surface: voxel faces between different labels, 0 included."""
+    """Keys axis (0 is z) and plane; surface: voxel faces between different labels, 0 included. Planes without any are
+    left out."""
     contacts: pd.DataFrame
     """Keys first < second (uint64 objects); area: voxel faces between them; on_faces: those on block faces;
     on_controls: on control planes; sum_z … sum_x: sums of the coordinates of the voxels below those on block faces."""
@@ -163,8 +164,9 @@ def _both_sides(labels: Labels, axis: int, box: Box) -> tuple[Labels, Labels]:
 def _surface(differs: npt.NDArray[np.bool_], axis: int, box: Box) -> pd.DataFrame:
     """Rows of the table of surface across one axis."""
     counted = np.count_nonzero(differs, axis=tuple(other for other in range(3) if other != axis))
-    planes = box.begin[axis] + 1 + np.arange(len(counted))
-    return pd.DataFrame({"axis": np.int64(axis), "plane": planes, "surface": counted.astype(np.int64)})
+    some = np.flatnonzero(counted)
+    planes = (box.begin[axis] + 1 + some).astype(np.int64)
+    return pd.DataFrame({"axis": np.int64(axis), "plane": planes, "surface": counted[some].astype(np.int64)})
 
 
 def _contacts(

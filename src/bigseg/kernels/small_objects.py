@@ -176,6 +176,19 @@ def merge_small(ids: Ids, sizes: Ids, contacts: Contacts, minimum: int) -> Ids:
     return ids[np.array([root(i) for i in range(len(ids))], np.int64)] if len(ids) else ids
 
 
+def remove_small(sizes: Ids, final: Ids, minimum: int) -> Ids:
+    """Make objects background (0) that have fewer than ``minimum`` voxels with all that became part of them.
+
+    Args:
+        sizes: (n,) uint64 voxels of objects.
+        final: (n,) uint64 what each of them became part of.
+        minimum: smallest size that is left alone.
+    """
+    _, inverse = np.unique(final, return_inverse=True)
+    voxels = np.bincount(inverse, sizes, int(inverse.max(initial=-1)) + 1)
+    return np.where(voxels[inverse] < minimum, np.uint64(0), final)
+
+
 def _gather(neighbours: _Neighbours, node: int, root: Callable[[int], int]) -> _Neighbours:
     """Neighbours by the objects that they are part of now."""
     found: _Neighbours = {}

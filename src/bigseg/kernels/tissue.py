@@ -17,13 +17,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from statistics import NormalDist
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bigseg.geometry.box import Box, Triple
+from bigseg.kernels.random_numbers import Hashes, hashes, normal_quantiles, stream, uniform
 
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8] | NDArray[np.uint16]
@@ -51,23 +51,9 @@ _LATTICE, _WALL, _CELL, _NOISE, _MOTION = range(5)
 """What a random number is for: each has a stream of its own."""
 
 
-def _hash(key: NDArray[np.uint64], value: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The stream ``key`` at ``value``, broadcast, by the finaliser of splitmix64; an array, so that overflow wraps."""
-    h = (value + np.uint64(0x9E3779B97F4A7C15)) ^ key
-    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(h ^ (h >> np.uint64(31)), np.uint64)
-
-
-def _key(tissue: Tissue, purpose: int) -> NDArray[np.uint64]:
+def _key(tissue: Tissue, purpose: int) -> Hashes:
     """The stream of random numbers for one purpose."""
-    return _hash(np.array([purpose], np.uint64), np.array([tissue.seed % (1 << 64)], np.uint64))
-
-
-def _uniform(hashes: NDArray[np.uint64], part: int = 0) -> NDArray[np.float64]:
-    """Numbers in [0, 1) from the ``part``-th (0, 1, 2) run of 21 bits of each hash."""
-    bits = (hashes >> np.uint64(21 * part)) & np.uint64((1 << 21) - 1)
-    return bits.astype(np.float64) * 2.0**-21
+    return stream(tissue.seed, purpose)
 
 
 @dataclass(frozen=True)
@@ -192,7 +178,7 @@ class _Tile(NamedTuple):
 @lru_cache(maxsize=4)
 def _frame(tissue: Tissue, t: int) -> _Frame:
     scale = (1 + tissue.growth) ** t
-    turns = 2 * math.pi * _uniform(_hash(_key(tissue, _MOTION), np.arange(3 + 3 * _WAVES * 4, dtype=np.uint64)))
+    turns = 2 * math.pi * uniform(hashes(_key(tissue, _MOTION), np.arange(3 + 3 * _WAVES * 4, dtype=np.uint64)))
     material = []
     for n, v, phase in zip(tissue.shape, tissue.voxel_size_um, turns[:3], strict=True):
         sway = _SWAY * tissue.spacing_um * (math.sin(0.7 * t + phase) - math.sin(phase)) / 2
@@ -241,8 +227,8 @@ def _seeds(tissue: Tissue, tile: _Tile) -> _Seeds:
     first, stop = np.floor((centre - half) / a) - _REACH, np.floor((centre + half) / a) + _REACH + 1
     points = np.indices((stop - first).astype(int)).reshape(3, -1).T + first
     ids = 1 + np.ravel_multi_index(tuple((points.T + _MARGIN).astype(np.int64)), lattice).astype(np.uint64)
-    h = _hash(_key(tissue, _LATTICE), ids)
-    offsets = np.stack([_uniform(h, part) for part in range(3)], axis=1) - 0.5
+    h = hashes(_key(tissue, _LATTICE), ids)
+    offsets = np.stack([uniform(h, part) for part in range(3)], axis=1) - 0.5
     seeds = (points + 0.5 + tissue.jitter * offsets) * a
     in_organ = _depth(tissue, *seeds.T) > -_OVERHANG * a
 
@@ -266,8 +252,15 @@ def _depth(tissue: Tissue, z: NDArray[Any], y: NDArray[Any], x: NDArray[Any]) ->
     """How far, in µm towards the centre, points of the tissue lie below the organ's surface; negative outside."""
     if not tissue.outline:
         return np.full(z.shape, np.inf, np.float32)
+    return depth_in_organ(tissue.shape, tissue.voxel_size_um, z, y, x)
+
+
+def depth_in_organ(
+    shape: Triple, voxel_size_um: tuple[float, float, float], z: NDArray[Any], y: NDArray[Any], x: NDArray[Any]
+) -> NDArray[Any]:
+    """How far, in µm towards the centre, points (z, y, x) in µm lie below the surface of the organ in a volume."""
     # A superellipsoid of exponent 4, rounder than a box and fuller than a ball. The small terms keep its centre deep.
-    extent = [_ORGAN * n * v / 2 for n, v in zip(tissue.shape, tissue.voxel_size_um, strict=True)]
+    extent = [_ORGAN * n * v / 2 for n, v in zip(shape, voxel_size_um, strict=True)]
     level: NDArray[Any] | float = 1e-12
     radius_2: NDArray[Any] | float = 1e-6 * extent[0] ** 2
     for p, half in zip((z, y, x), extent, strict=True):
@@ -341,8 +334,7 @@ def _tables() -> tuple[Floats, Floats]:
     """Brightness across a blurred wall, down to 0 at four standard deviations, and quantiles of the standard normal."""
     profile = np.exp(-0.5 * (np.arange(4 * _WALL_STEPS + 1) / _WALL_STEPS) ** 2)
     profile[-1] = 0
-    normal, n = NormalDist(), 1 << _NOISE_BITS
-    return profile.astype(np.float32), np.array([normal.inv_cdf((i + 0.5) / n) for i in range(n)], np.float32)
+    return profile.astype(np.float32), normal_quantiles(_NOISE_BITS)
 
 
 def _stain(tissue: Tissue, tile: _Tile, cells: _Cells) -> Floats:
@@ -360,11 +352,11 @@ def _stain(tissue: Tissue, tile: _Tile, cells: _Cells) -> Floats:
     steps_per_gap = (_WALL_STEPS * tile.frame.scale / 2) / (np.sqrt(length_2) * sigma)
 
     one, other = seeds.ids[:, None], seeds.ids
-    h = _hash(_hash(_key(tissue, _WALL), np.minimum(one, other)), np.maximum(one, other))
+    h = hashes(hashes(_key(tissue, _WALL), np.minimum(one, other)), np.maximum(one, other))
     inside = np.arange(count) < seeds.in_organ
     # The organ's own surface is never weak: a hole there would be no error of a segmentation.
-    weak = (_uniform(h, 1) < tissue.weak_walls) & inside[:, None] & inside
-    contrast = (0.7 + 0.3 * _uniform(h)) * np.where(weak, 0.35, 1.0)
+    weak = (uniform(h, 1) < tissue.weak_walls) & inside[:, None] & inside
+    contrast = (0.7 + 0.3 * uniform(h)) * np.where(weak, 0.35, 1.0)
     contrast[~inside[:, None] & ~inside] = 0
     brightness = contrast * math.sqrt(psf_xy**2 + sheet) / sigma
 
@@ -379,7 +371,7 @@ def _stain(tissue: Tissue, tile: _Tile, cells: _Cells) -> Floats:
         peak = np.where(cut, np.float32(0.9), peak)
     profile = _tables()[0]
     stain = profile[np.minimum(steps, np.float32(len(profile) - 1)).astype(np.int32)] * peak
-    body = 0.4 + 0.4 * _uniform(_hash(_key(tissue, _CELL), seeds.ids))
+    body = 0.4 + 0.4 * uniform(hashes(_key(tissue, _CELL), seeds.ids))
     stain += (tissue.background * body).astype(np.float32)[cells.nearest] * (cells.labels > 0)
     stain += np.float32(tissue.background / 4) * (np.float32(1) + cells.waves[0] * cells.waves[1])
     return np.asarray(stain, np.float32)
@@ -387,9 +379,9 @@ def _stain(tissue: Tissue, tile: _Tile, cells: _Cells) -> Floats:
 
 def _expose(tissue: Tissue, tile: _Tile, stain: Floats, t: int) -> Image:
     """The camera's counts, uint8 or uint16 (z, y, x), with shot and read noise of each voxel's own."""
-    h = _hash(_key(tissue, _NOISE), np.array([t], np.uint64))
+    h = hashes(_key(tissue, _NOISE), np.array([t], np.uint64))
     for begin, end in zip(tile.box.begin, tile.box.end, strict=True):
-        h = _hash(h[..., None], np.arange(begin, end, dtype=np.uint64))
+        h = hashes(h[..., None], np.arange(begin, end, dtype=np.uint64))
     h = h[0] >> np.uint64(64 - _NOISE_BITS)
     noise = np.sqrt(stain * np.float32(1 / tissue.photons) + np.float32(_READ_NOISE**2))
     noise *= _tables()[1][h]

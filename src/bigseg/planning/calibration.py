@@ -49,6 +49,7 @@ SUPPOSED = Calibration(
     seconds_per_mvox={
         "ingest.blocks": 0.04,
         "predict.blocks": 0.06,
+        "supervoxels.histogram": 0.01,
         "supervoxels.blocks": 0.3,
         "graph.blocks": 0.1,
         "graph.evidence": 0.15,

@@ -19,6 +19,7 @@ from bigseg.geometry.box import Triple
 from bigseg.geometry.grid import Grid
 from bigseg.planning.resources import memory_mb
 from bigseg.planning.sample import plan_sample
+from bigseg.planning.stains import MEANINGS, STAINS, Stain
 from bigseg.resume.files import replacing
 from bigseg.stages import find_step, steps_of
 from bigseg.volumes.source import open_source
@@ -36,6 +37,7 @@ def write_initial_config(
     truth: str | None,
     memory_gb: float,
     *,
+    stain: Stain = "membrane",
     force: bool,
 ) -> list[str]:
     """Write ``config.yaml``, and beside it a ``Snakefile`` and a link to the profile, so that ``snakemake`` runs there.
@@ -48,6 +50,7 @@ def write_initial_config(
         name: name of the sample; the file's by default.
         truth: label volume to score against.
         memory_gb: memory that one job may use.
+        stain: what is stained; it chooses how boundaries and background are told.
         force: whether an existing configuration is replaced.
 
     Returns:
@@ -72,13 +75,14 @@ def write_initial_config(
         inside = bool(colon) and Path(file).exists()
         sample["truth"] = {"path": _absolute(file), "key": dataset} if inside else {"path": _absolute(truth)}
     sample_name = name or _sample_name(input_path)
-    block = _fit(sample_name, sample, memory_gb)
-    text = default_yaml({sample_name: sample}, blocks={"block_shape": list(block)})
+    block = _fit(sample_name, sample, STAINS[stain], memory_gb)
+    text = default_yaml({sample_name: sample}, **{**STAINS[stain], "blocks": {"block_shape": list(block)}})
     with replacing(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
     write_snakefile(folder)
     blocks = Grid(header.volume_shape, block).number_of_blocks
     lines += [
+        f"  settings for {MEANINGS[stain]}",
         f"  {blocks} blocks of {list(block)} voxels",
         f"wrote {target}",
         f"next: cd {shlex.quote(str(folder))} && snakemake --cores all",
@@ -132,7 +136,7 @@ def _input(path: str, key: str | None, axes: str | None) -> Input:
         ) from error
 
 
-def _fit(name: str, sample: dict[str, Any], memory_gb: float) -> Triple:
+def _fit(name: str, sample: dict[str, Any], sections: dict[str, dict[str, Any]], memory_gb: float) -> Triple:
     """The largest block that every job has the memory for: the longest axis is halved, to whole 64 voxels.
 
     What planning would refuse later, e.g. a truth of another shape, is refused here.
@@ -142,7 +146,8 @@ def _fit(name: str, sample: dict[str, Any], memory_gb: float) -> Triple:
         folders = {"work": f"{scratch}/work", "results": f"{scratch}/results"}
         while True:
             config = validate_config(
-                {"samples": {name: sample}, "blocks": {"block_shape": sides or "auto"}, **folders}, "bigseg init"
+                {"samples": {name: sample}, **sections, "blocks": {"block_shape": sides or "auto"}, **folders},
+                "bigseg init",
             )
             plan = plan_sample(config, name)
             sides = list(plan.grid.block_shape)

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+from functools import cache
 from math import prod
 
+from bigseg.config.samples import Input
 from bigseg.geometry.box import triple
 from bigseg.networks.tiling import patch_shape
-from bigseg.planning.headers import ROLES
 from bigseg.planning.sample import SamplePlan
 from bigseg.stages.partition.levels import PartitionLevel
 from bigseg.stages.partition.settings import MULTICUTS
 from bigseg.stages.predict_network import read_tiling
 from bigseg.stages.step import Step
+from bigseg.volumes.location import locate
 
-_BASE_MB = 600
-"""The interpreter with its libraries takes about 140 MB. A job on a cluster holds two processes of Snakemake as well,
-of 165 MB each: the one that was submitted, and the one that it starts by `srun`."""
+SNAKEMAKE_MB = 350
+"""A job on a cluster holds two processes of Snakemake of 165 MB each: the one that was submitted, and the one that it
+starts by ``srun``."""
+
+_BASE_MB = 250
+"""The interpreter with its libraries takes about 140 MB on blocks; each thread keeps some of what it freed."""
+
+_TABLES_MB = 230
+"""The same for a step of a single piece, which reads tables with one thread."""
 
 _BYTES_PER_VOXEL = {
     "ingest": 24,
     "predict": 30,
+    "supervoxels.histogram": 24,
     "supervoxels": 36,
     "graph": 48,
     "partition.lifted": 48,
     "partition.energy": 24,
     "segment": 48,
-    "pyramid": 120,
+    "pyramid": 90,
     "measure": 56,
     "track": 64,
     "evaluate": 64,
@@ -34,17 +43,24 @@ _BYTES_PER_VOXEL = {
 """Peak bytes per voxel of a block with its halo, measured by ``make bench-memory`` and rounded up. A block of the
 pyramid is made from up to eight blocks of the level before; lifted edges are found in the tables of 27 blocks."""
 
-_READER_MB = 350
-"""Decoded pieces of a user's file (TIFF, HDF5) that are kept in memory."""
+_FOREGROUND_BYTES_PER_VOXEL = 10
+"""Of a block with its halo and the window of the local mean: the map, running sums, and sums."""
+
+_READER_MB = 300
+"""Decoded pieces of a TIFF or HDF5 that are kept in memory (:data:`bigseg.volumes.cache.CACHE_BYTES`) and in hand."""
+
+_READER_BYTES_PER_VOXEL = 8
+"""Of a small file, which fits into that memory; its type is known for the image alone."""
 
 _WHOLE_MB = {
-    "ingest.statistics": 100,
-    "partition.quality": 500,
-    "pyramid.metadata": 50,
-    "report.page": 400,
-    "report.provenance": 50,
+    "ingest.statistics": 260,
+    "supervoxels.threshold": 150,
+    "partition.quality": 750,
+    "pyramid.metadata": 150,
+    "report.page": 650,
+    "report.provenance": 150,
 }
-"""Steps of a single piece whose memory does not depend on the volume."""
+"""Steps of a single piece whose memory does not depend on the volume, the interpreter included."""
 
 _VOXELS_PER_SUPERVOXEL = 500
 _VOXELS_PER_OBJECT = 2000
@@ -59,7 +75,7 @@ _TRACKING_MB = 150
 """What the solver of integer programs needs to be there."""
 
 _BYTES_PER_DETECTION = {True: 300, False: 4000}
-"""Of the table of tracks alone, or with candidate events and their integer program; measured by ``make bench-track``."""
+"""Of the table of tracks alone, or with candidate events and integer program; measured by ``make bench-track``."""
 
 _BYTES_PER_SUPERVOXEL = {True: 5000, False: 1200}
 """Of a solve with all its edges, of a multicut or not: measured by ``make bench-partition`` (3.6 and 0.7 kB)."""
@@ -109,18 +125,38 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
             need = _network_mb(plan, step, outer)
         else:
             per_voxel = _BYTES_PER_VOXEL.get(step.name) or _BYTES_PER_VOXEL[step.stage]
-            need = per_voxel * outer * threads // 1_000_000
-        if step.opens:
-            need += _READER_MB * sum(bool(step.parameters.get(role)) for role in ROLES)
+            need = (per_voxel * outer + _foreground_bytes(plan, step)) * threads // 1_000_000
+        need += sum(_reader_mb(plan, role) for role in _opened(step))
     elif step.name in _WHOLE_MB:
-        need = _WHOLE_MB[step.name]
+        return (SNAKEMAKE_MB + _WHOLE_MB[step.name]) << (attempt - 1)
     elif step.name == "partition.root":
         need = _solve_mb(voxels, step.parameters["levels"], step)
     elif step.name == "seams.summary":
         need = voxels // _VOXELS_PER_OBJECT * _BYTES_PER_OBJECT_IN_CONTACT // 1_000_000
     else:
         need = voxels // _VOXELS_PER_OBJECT * _BYTES_PER_OBJECT * (1 if step.per_time else len(plan.times)) // 1_000_000
-    return (_BASE_MB + need) << (attempt - 1)
+    base = _BASE_MB if step.in_batches or step.name == "partition.root" else _TABLES_MB
+    return (SNAKEMAKE_MB + base + need) << (attempt - 1)
+
+
+def _opened(step: Step) -> list[str]:
+    """The roles of the user's volumes that a step reads: ``_source`` is the image, ``_truth`` the truth."""
+    roles = ["input" if name == "_source" else name.removeprefix("_") for name in step.opens]
+    return [role for role in roles if step.parameters.get(role)]
+
+
+def _reader_mb(plan: SamplePlan, role: str) -> int:
+    """What a reader keeps in memory of a volume: chunks of a Zarr are read as they are needed, other files in part."""
+    spec: Input | None = getattr(plan.sample, role)
+    if spec is None or _is_zarr(spec.path, spec.key):
+        return 0
+    return min(_READER_MB, _READER_BYTES_PER_VOXEL * prod(plan.grid.shape) // 1_000_000)
+
+
+@cache
+def _is_zarr(path: str, key: str | None) -> bool:
+    """Whether an input is a Zarr; asked for every job."""
+    return locate(Input(path=path, key=key)).kind == "zarr"
 
 
 def _track_mb(plan: SamplePlan, step: Step) -> int:
@@ -130,6 +166,16 @@ def _track_mb(plan: SamplePlan, step: Step) -> int:
         times = len(plan.times)
     objects = prod(plan.grid.shape) // _VOXELS_PER_OBJECT
     return int(_TRACKING_MB + times * objects * _BYTES_PER_DETECTION[step.name == "track.table"] // 1_000_000)
+
+
+def _foreground_bytes(plan: SamplePlan, step: Step) -> int:
+    """What the local mean of the foreground takes."""
+    foreground = step.parameters.get("foreground")
+    if foreground is None:
+        return 0
+    reach = [h + w for h, w in zip(step.parameters["halo"], foreground["window"], strict=True)]
+    wide = prod(min(n, b + 2 * r) for n, b, r in zip(plan.grid.shape, plan.grid.block_shape, reach, strict=True))
+    return _FOREGROUND_BYTES_PER_VOXEL * wide
 
 
 def _superblock_mb(plan: SamplePlan, step: PartitionLevel) -> int:

@@ -23,6 +23,8 @@ from bigseg.planning.evidence import check_evidence
 from bigseg.planning.headers import sample_headers
 from bigseg.planning.models import check_model, find_model
 from bigseg.resume.files import write_json
+from bigseg.stages.foreground import foreground_parameters
+from bigseg.tracks.ctc import check_lineage_file
 from bigseg.volumes.header import OmeZarrLevel, VolumeHeader
 from bigseg.volumes.label_files import default_key
 from bigseg.volumes.reference import v3_header
@@ -87,6 +89,8 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
         _check_writable(key, Path(getattr(config, key)))
     _check_work(layout)
     header = sample_headers(name, sample, layout.folder / "headers.json")["input"]
+    if sample.truth_lineage is not None:
+        check_lineage_file(Path(sample.truth_lineage), f"samples.{name}.truth_lineage")
     block_shape, chunk_shape = choose_shapes(name, header.volume_shape, config.blocks)
     _check_halo(name, config.supervoxels.halo, header.volume_shape)
     check_evidence(name, sample, config.partition.method, block_shape)
@@ -124,6 +128,7 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
     )
     if plan.model is not None:
         check_model(plan.model, plan, config.predict)
+    foreground_parameters(config, plan)
     return plan
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,6 +35,36 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         with suppress(OSError):
+            temporary.unlink()
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Make ``target`` a copy of ``source``, whole or not at all.
+
+    Raises:
+        UserError: as :func:`replacing`.
+    """
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def link_file(source: Path, target: Path) -> None:
+    """Make ``target`` another name of ``source``, or a copy where the file system has no links.
+
+    Saves a wait for the disk. Only for files that are durable and that nobody changes in place.
+
+    Raises:
+        UserError: as :func:`replacing`.
+    """
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(source, temporary)
+        temporary.replace(target)
+    except OSError:  # no links here, or too many of one file; anything else the copy runs into as well, and tells
+        copy_file(source, target)
+    finally:
+        with suppress(OSError):  # two names of one file: it is left where the target had been linked to it before
             temporary.unlink()
 
 

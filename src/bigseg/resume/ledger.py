@@ -18,6 +18,9 @@ from typing import Any
 
 from bigseg.errors import UserError
 
+_SYNC_SECONDS = 1.0
+"""Records that need not be durable at once are made so together: a wait for a disk takes longer than an empty block."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -48,6 +51,11 @@ class Record:
     def finished(self) -> bool:
         """Whether the output of the piece was durable when this was written."""
         return bool(self.key)
+
+    @property
+    def empty(self) -> bool:
+        """Whether the piece holds nothing (:mod:`bigseg.stages.empty`)."""
+        return bool(self.note.get("empty"))
 
 
 def read_ledger(path: Path) -> list[Record]:
@@ -113,6 +121,7 @@ class Ledger:
                 f"{path}: cannot be written ({error.strerror})", "make the folder writable or choose another `work:`"
             ) from error
         self._lock = threading.Lock()
+        self._synced = time.monotonic()
         if self._file.tell():
             # A line torn by a kill must not swallow the first record of this run.
             self._file.write(b"\n")
@@ -122,7 +131,8 @@ class Ledger:
 
         Args:
             record: what to add.
-            durable: wait until it is on disk; otherwise it outlives the process, but not the machine.
+            durable: wait until it is on disk; otherwise it outlives the process at once, and the machine within about a
+                second, so that a loss of power costs the blocks of that second.
 
         Raises:
             UserError: the disk is full.
@@ -132,14 +142,17 @@ class Ledger:
             with self._lock:
                 self._file.write(line)
                 self._file.flush()
-                if durable:
+                if durable or time.monotonic() - self._synced > _SYNC_SECONDS:
                     os.fsync(self._file.fileno())
+                    self._synced = time.monotonic()
         except OSError as error:
             raise UserError(
                 f"{self._path}: cannot be written ({error.strerror})", "free space on that disk, then run again"
             ) from error
 
     def close(self) -> None:
-        """Close the file; every record is on disk already."""
+        """Make all records durable and close the file."""
         with suppress(OSError):  # what a full disk refused before
+            os.fsync(self._file.fileno())
+        with suppress(OSError):
             self._file.close()

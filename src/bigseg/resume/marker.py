@@ -7,7 +7,7 @@ files by checksum, then runs nothing downstream.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ class Marker:
         version: version of the stage's code.
         fingerprint: fingerprint of the parameters.
         digests: fingerprint of each piece's output, by piece number.
+        empty: pieces that hold nothing (:mod:`bigseg.stages.empty`).
     """
 
     step: str
@@ -32,12 +33,15 @@ class Marker:
     version: int
     fingerprint: str
     digests: Mapping[int, str]
+    empty: Collection[int] = frozenset()
 
     def write(self, path: Path) -> None:
         """Write the marker whole or not at all."""
+        told = {"empty": sorted(self.empty)} if self.empty else {}
         write_json(
             path,
             {
+                **told,
                 "step": self.step,
                 "time": self.time,
                 "version": self.version,
@@ -57,15 +61,23 @@ class Marker:
             data = json.loads(path.read_text(encoding="utf-8"))
             digests = {int(piece): str(digest) for piece, digest in data["digests"].items()}
             time = None if data["time"] is None else int(data["time"])
-            return cls(str(data["step"]), time, int(data["version"]), str(data["fingerprint"]), digests)
+            empty = frozenset(map(int, data.get("empty", ())))
+            return cls(str(data["step"]), time, int(data["version"]), str(data["fingerprint"]), digests, empty)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: is not a marker of bigseg ({error})", "delete this file and run again") from error
 
 
-def upstream_digests(paths: Iterable[Path]) -> dict[tuple[str, int | None], dict[int, str]]:
+def upstream_digests(markers: Iterable[Marker]) -> dict[tuple[str, int | None], dict[int, str]]:
     """The digests in several markers: by step and time point, then by piece."""
     digests: dict[tuple[str, int | None], dict[int, str]] = {}
-    for path in paths:
-        marker = Marker.read(path)
+    for marker in markers:
         digests.setdefault((marker.step, marker.time), {}).update(marker.digests)
     return digests
+
+
+def upstream_empty(markers: Iterable[Marker]) -> dict[tuple[str, int | None], set[int]]:
+    """The pieces that hold nothing in several markers, by step and time point."""
+    empty: dict[tuple[str, int | None], set[int]] = {}
+    for marker in markers:
+        empty.setdefault((marker.step, marker.time), set()).update(marker.empty)
+    return empty

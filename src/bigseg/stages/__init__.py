@@ -9,6 +9,7 @@ from bigseg.config.samples import evidence_roles
 from bigseg.errors import UserError
 from bigseg.geometry.levels import pyramid_levels
 from bigseg.stages.evaluate import EvaluateBlocks, EvaluateOverlaps, EvaluateScores
+from bigseg.stages.foreground import SupervoxelsHistogram, SupervoxelsThreshold, needs_threshold
 from bigseg.stages.graph import GraphBlocks, GraphEvidence
 from bigseg.stages.ingest import IngestBlocks, IngestStatistics
 from bigseg.stages.measure import MeasureBlocks, MeasureTable
@@ -27,6 +28,7 @@ from bigseg.stages.track.blocks import TrackBlocks
 from bigseg.stages.track.contacts import TrackContacts
 from bigseg.stages.track.detections import TrackDetections
 from bigseg.stages.track.drift import TrackDrift
+from bigseg.stages.track.exports import TrackExports
 from bigseg.stages.track.links import TrackLinks
 from bigseg.stages.track.overlaps import TrackOverlaps
 from bigseg.stages.track.settings import OF_FRAGMENTS, is_tracked
@@ -43,6 +45,8 @@ STEPS: dict[str, type[Step]] = {
         IngestBlocks,
         IngestStatistics,
         PredictBlocks,
+        SupervoxelsHistogram,
+        SupervoxelsThreshold,
         SupervoxelsBlocks,
         GraphBlocks,
         GraphEvidence,
@@ -63,6 +67,7 @@ STEPS: dict[str, type[Step]] = {
         TrackWindows,
         TrackSeams,
         TrackTable,
+        TrackExports,
         TrackBlocks,
         PyramidMetadata,
         EvaluateBlocks,
@@ -124,6 +129,8 @@ def _is_needed(name: str, config: Config, plan: SamplePlan) -> bool:
             return plan.sample.truth is not None
         case "seams", _, _:
             return plan.grid.number_of_blocks > 1  # a single block has no faces
+        case "supervoxels", _, "histogram" | "threshold":
+            return needs_threshold(config, plan)
         case ("graph", _, "evidence") | ("partition", _, "lifted"):
             return bool(evidence_roles(plan.sample, method))
         case "partition", _, "energy" | "quality":

@@ -14,6 +14,8 @@ from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.stages.step import BlockStep, Need, Outcome, Parameters, check_copy, digest_tables, grid_parameters
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from bigseg.config import Config
@@ -47,9 +49,17 @@ class GraphBlocks(BlockStep):
         total = self.grid.number_of_blocks
         return [Need("supervoxels.blocks", blocks, total), Need("predict.blocks", blocks, total)]
 
+    def empty_with(self, piece: int) -> list[Need]:
+        """The block's supervoxels: it owns the contacts of which its own voxel is the lower one."""
+        return [Need("supervoxels.blocks", [piece], self.grid.number_of_blocks)]
+
+    def tables(self, piece: int) -> list[Path]:
+        """Those of ``_TABLES``."""
+        return [self.layout.table("graph", name, self.time, piece) for name in _TABLES]
+
     def intact(self, piece: int, record: Record) -> bool:
         """Whether all tables are still there."""
-        return all(self.layout.table("graph", name, self.time, piece).exists() for name in _TABLES)
+        return all(path.exists() for path in self.tables(piece))
 
     def process(self, piece: int) -> Outcome:
         """Count contacts and voxels."""
@@ -135,9 +145,17 @@ class GraphEvidence(BlockStep):
         digests = [None if found is None else digest_arrays(found) for found in labels]
         return digest_json([digests, [digest_arrays(channel) for channel in self._channels(box)]])
 
+    def empty_with(self, piece: int) -> list[Need]:
+        """The block's supervoxels: pairs are linked from a voxel of the block."""
+        return [Need("supervoxels.blocks", [piece], self.grid.number_of_blocks)]
+
+    def tables(self, piece: int) -> list[Path]:
+        """Evidence and long-range pairs."""
+        return [self.layout.table("graph", name, self.time, piece) for name in ("evidence", "long_range")]
+
     def intact(self, piece: int, record: Record) -> bool:
         """Whether both tables are still there."""
-        return all(self.layout.table("graph", name, self.time, piece).exists() for name in ("evidence", "long_range"))
+        return all(path.exists() for path in self.tables(piece))
 
     def process(self, piece: int) -> Outcome:
         """Count."""

@@ -56,6 +56,7 @@ class IngestBlocks(BlockStep):
             "dtype": plan.header.dtype,
             "owner": owner(plan.sample),
             "copy": image_parameters(config, plan)["copy"],
+            **background_parameters(plan),
         }
 
     def needs_within(self, box: Box) -> list[Need]:
@@ -91,8 +92,9 @@ class IngestBlocks(BlockStep):
             store = copied_image(self.layout, self.parameters, self.time)
             for channel, block in enumerate(blocks):
                 store.write(self.time, channel, box, block)
-        write_table(self.layout.table("ingest", "histogram", self.time, piece), _count(blocks))
-        return Outcome(digest_arrays(*blocks))
+        counted = _counting(blocks, self.parameters.get("background"))
+        write_table(self.layout.table("ingest", "histogram", self.time, piece), _count(counted))
+        return Outcome(digest_arrays(*blocks), {} if any(block.size for block in counted) else {"empty": True})
 
     def rehash(self, piece: int, record: Record) -> str:
         """The copy of the image, or the image itself where it is used where it lies; the histogram follows from it."""
@@ -107,7 +109,7 @@ class IngestBlocks(BlockStep):
         digest = digest_arrays(*blocks)
         if digest == record.digest:
             path = self.layout.table("ingest", "histogram", self.time, piece)
-            check_copy(path, read_checked(path), _count(blocks))
+            check_copy(path, read_checked(path), _count(_counting(blocks, self.parameters.get("background"))))
         return digest
 
     @property
@@ -138,6 +140,17 @@ class IngestBlocks(BlockStep):
         return block
 
 
+def background_parameters(plan: SamplePlan) -> Parameters:
+    """The intensity of voxels without data, where there are any: their number must not count."""
+    background = plan.sample.background
+    return {} if background is None else {"background": background}
+
+
+def _counting(blocks: Sequence[np.ndarray], background: float | None) -> Sequence[np.ndarray]:
+    """The voxels of each channel of a block that count in the statistics."""
+    return blocks if background is None else [block[block != background] for block in blocks]
+
+
 def _count(blocks: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """The histograms of the channels of a block as the columns of a table."""
     import numpy as np
@@ -165,6 +178,7 @@ class IngestStatistics(WholeStep):
             "channels": plan.header.number_of_channels,
             "dtype": plan.header.dtype,
             "path": plan.sample.input.path,
+            **background_parameters(plan),
         }
 
     def needs(self, piece: int) -> list[Need]:
@@ -173,7 +187,9 @@ class IngestStatistics(WholeStep):
 
     def process(self, piece: int) -> Outcome:
         """Write percentiles, mean and standard deviation of each channel."""
-        from bigseg.kernels.histogram import Histogram, mean_and_deviation, merge, percentiles
+        import numpy as np
+
+        from bigseg.kernels.histogram import Histogram, histogram, mean_and_deviation, merge, percentiles
         from bigseg.volumes.tables import read_table, write_table
 
         dtype = self.parameters["dtype"]
@@ -187,6 +203,9 @@ class IngestStatistics(WholeStep):
                     yield Histogram(dtype, table["bin"][own], table["count"][own])
 
             merged = merge(parts())
+            voxels = int(merged.counts.sum())
+            if not voxels:  # nothing but background: constant
+                merged = histogram(np.full(1, self.parameters["background"], dtype))
             write_table(
                 self._merged(channel),
                 {"bin": merged.bins, "count": merged.counts},
@@ -197,7 +216,7 @@ class IngestStatistics(WholeStep):
                 {
                     "mean": mean,
                     "standard_deviation": deviation,
-                    "voxels": int(merged.counts.sum()),
+                    "voxels": voxels,
                     "percentiles": dict(zip((f"{p:g}" for p in percents), percentiles(merged, percents), strict=True)),
                     "histogram": digest_arrays(merged.bins, merged.counts),
                 }

@@ -18,6 +18,8 @@ from bigseg.stages.step import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from bigseg.config import Config
@@ -43,9 +45,17 @@ class MeasureBlocks(BlockStep):
         blocks, total = self.grid.touching(box), self.grid.number_of_blocks
         return [Need("segment.blocks", blocks, total), Need("ingest.blocks", blocks, total)]
 
+    def empty_with(self, piece: int) -> list[Need]:
+        """The block's labels."""
+        return [Need("segment.blocks", [piece], self.grid.number_of_blocks)]
+
+    def tables(self, piece: int) -> list[Path]:
+        """The objects in the block."""
+        return [self.layout.table("measure", "objects", self.time, piece)]
+
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the table is still there."""
-        return self.layout.table("measure", "objects", self.time, piece).exists()
+        return all(path.exists() for path in self.tables(piece))
 
     def process(self, piece: int) -> Outcome:
         """Measure and write the block's table."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.halo import smoothing_halo
 from bigseg.resume.digest import digest_arrays, digest_json
+from bigseg.stages.ingest import background_parameters
 from bigseg.stages.predict_network import IN_FLIGHT, NetworkRun, needed_box, needed_within, network_parameters
 from bigseg.stages.step import (
     BlockStep,
@@ -19,11 +21,13 @@ from bigseg.stages.step import (
     image_parameters,
     storage_parameters,
 )
+from bigseg.stages.supervoxels import supervoxel_halo
 
 if TYPE_CHECKING:
     from bigseg.config import Config
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
+    from bigseg.volumes.source import Source
     from bigseg.volumes.store import VolumeArray
 
 
@@ -38,7 +42,9 @@ class PredictBlocks(BlockStep):
 
     stage, step, version = "predict", "blocks", 1
     passing = True
+    opens = ("_mask",)
     looked_up_by = ("model",)  # its digest counts
+    leaving_out = ("mask", "background")
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -48,6 +54,7 @@ class PredictBlocks(BlockStep):
                 **storage_parameters(plan),
                 **image_parameters(config, plan),
                 **network_parameters(config, plan),
+                **_counting_parameters(config, plan),
             }
         settings = {key: value for key, value in config.predict.model_dump().items() if key in _INTENSITY}
         sigma = settings.pop("sigma")
@@ -59,6 +66,7 @@ class PredictBlocks(BlockStep):
             "dtype": plan.header.dtype,
             "sigma": per_axis,
             "halo": list(smoothing_halo(per_axis)),
+            **_counting_parameters(config, plan),
         }
 
     @property
@@ -80,6 +88,40 @@ class PredictBlocks(BlockStep):
         """The intensities that become 0 and 1, or the numbers of the network's pre-processing."""
         return digest_json(self._limits if self._network is None else self._network.operations)
 
+    def empty_with(self, piece: int) -> list[Need]:
+        """The block's image, where the sample names a background."""
+        if "background" not in self.parameters:
+            return []
+        return [Need("ingest.blocks", [piece], self.grid.number_of_blocks)]
+
+    def left_out(self, piece: int) -> bool:
+        """Whether no supervoxel is made with the maps of a block: with a mask it may lie too far from all of them."""
+        if self._mask is None:
+            return False
+        if piece not in self._left_out:
+            reach = triple(self.parameters["mask"]["reach"])
+            seen = self.grid.box(piece).grow(reach, reach, self.grid.shape)
+            self._left_out[piece] = not self._mask.read(self.time, 0, seen).any()
+        return self._left_out[piece]
+
+    def arrays(self) -> list[tuple[VolumeArray, int]]:
+        """All maps."""
+        if self._network is None:
+            return [(self._store, 1)]
+        return [(store, _channels(store)) for store in self._network.stores().values()]
+
+    def process_empty(self, piece: int) -> Outcome:
+        """Maps of zeros."""
+        import numpy as np
+
+        box, maps = self.grid.box(piece), []
+        for store, channels in self.arrays():
+            nothing = np.zeros((channels, *box.shape), store.array.dtype)
+            for channel in range(channels):
+                store.write(self.time, channel, box, nothing[channel])
+            maps.append(nothing if "c" in store.axes else nothing[0])
+        return Outcome(digest_arrays(*maps), {"empty": True})
+
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shards are still there."""
         if self._network is None:
@@ -98,6 +140,8 @@ class PredictBlocks(BlockStep):
 
     def process(self, piece: int) -> Outcome:
         """Read a block with its halo, compute its maps and write them."""
+        if self.left_out(piece):
+            return self.process_empty(piece)
         return self._process_intensity(piece) if self._network is None else self._process_network(piece, self._network)
 
     def rehash(self, piece: int, record: Record) -> str:
@@ -153,6 +197,19 @@ class PredictBlocks(BlockStep):
         return needed_box(self.parameters, network.tiling, self.grid.box(piece))
 
     @cached_property
+    def _left_out(self) -> dict[int, bool]:
+        """What is known of blocks: the mask is read once for each."""
+        return {}
+
+    @cached_property
+    def _mask(self) -> Source | None:
+        """The mask, opened once per job."""
+        from bigseg.volumes.source import open_source
+
+        spec = self.parameters.get("mask")
+        return None if spec is None else open_source(Input.model_validate(spec["input"]))
+
+    @cached_property
     def _network(self) -> NetworkRun | None:
         """The model at work, None for method ``intensity``."""
         if self.parameters["method"] != "network":
@@ -183,6 +240,14 @@ class PredictBlocks(BlockStep):
         from bigseg.volumes.image import stage_array
 
         return stage_array(self.layout, self.layout.boundary_map, self.parameters, self.time, "uint8", self.name)
+
+
+def _counting_parameters(config: Config, plan: SamplePlan) -> Parameters:
+    """Which part of the image counts, where that is not all of it: nothing is added where there is nothing to say."""
+    found: Parameters = {}
+    if plan.sample.mask is not None:
+        found["mask"] = {"input": plan.sample.mask.place(), "reach": supervoxel_halo(config, plan)}
+    return {**found, **background_parameters(plan)}
 
 
 def _channels(store: VolumeArray) -> int:

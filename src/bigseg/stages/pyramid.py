@@ -96,6 +96,14 @@ class PyramidBlocks(BlockStep):
         before = f"pyramid.{self.kind}{self.level - 1}" if self.level > 1 else _FIRST[self.kind]
         return [Need(before, finer.touching(self._finer_box(box)), finer.number_of_blocks)]
 
+    def empty_with(self, piece: int) -> list[Need]:
+        """All under the block: of labels none, of an image the background that the sample names."""
+        return self.needs(piece)
+
+    def arrays(self) -> list[tuple[VolumeArray, int]]:
+        """The level."""
+        return [(self._store, self.parameters["channels"])]
+
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shards are still there."""
         return all_stored(self, self._store, piece, self.parameters["channels"])

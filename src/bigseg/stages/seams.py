@@ -25,6 +25,8 @@ from bigseg.stages.step import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from bigseg.config import Config
@@ -33,13 +35,11 @@ if TYPE_CHECKING:
     from bigseg.resume.ledger import Record
     from bigseg.volumes.source import Source
 
-VERSION = 1
-
 
 class SeamsBlocks(BlockStep):
     """Count surface, contacts of objects and, with a truth, pairs of labels in a block."""
 
-    stage, step, version = "seams", "blocks", VERSION
+    stage, step, version = "seams", "blocks", 2
     opens = ("_truth",)
 
     @classmethod
@@ -62,9 +62,17 @@ class SeamsBlocks(BlockStep):
             return ""
         return digest_arrays(self._truth.read(self.time, 0, self.grid.box(piece)))
 
+    def empty_with(self, piece: int) -> list[Need]:
+        """All labels that are looked at, where they are not compared with a truth."""
+        return [] if self.parameters["truth"] else self.needs(piece)
+
+    def tables(self, piece: int) -> list[Path]:
+        """Those of :func:`table_names`."""
+        return [self.layout.table("seams", name, self.time, piece) for name in table_names(self.parameters)]
+
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the tables are still there."""
-        return all(self.layout.table("seams", name, self.time, piece).exists() for name in table_names(self.parameters))
+        return all(path.exists() for path in self.tables(piece))
 
     def process(self, piece: int) -> Outcome:
         """Count and write the block's tables."""
@@ -108,7 +116,7 @@ class SeamsBlocks(BlockStep):
 class SeamsSummary(WholeStep):
     """Write ``seams.json``."""
 
-    stage, step, version, per_time = "seams", "summary", VERSION, False
+    stage, step, version, per_time = "seams", "summary", 1, False
     files = (SEAMS,)
 
     @classmethod

@@ -22,6 +22,8 @@ from bigseg.stages.step import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from bigseg.config import Config
@@ -62,9 +64,17 @@ class SegmentContacts(BlockStep):
         """The objects of the block and of what touches it."""
         return digest_arrays(*self._objects(piece))
 
+    def empty_with(self, piece: int) -> list[Need]:
+        """The block's graph."""
+        return [Need("graph.blocks", [piece], self.grid.number_of_blocks)]
+
+    def tables(self, piece: int) -> list[Path]:
+        """Sizes and contacts."""
+        return [self.layout.table("segment", name, self.time, piece) for name in ("sizes", "contacts")]
+
     def intact(self, piece: int, record: Record) -> bool:
         """Whether both tables are still there."""
-        return all(self.layout.table("segment", name, self.time, piece).exists() for name in ("sizes", "contacts"))
+        return all(path.exists() for path in self.tables(piece))
 
     def process(self, piece: int) -> Outcome:
         """Contract the block's graph to objects and keep what concerns small ones."""
@@ -108,10 +118,11 @@ class SegmentObjects(WholeStep):
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
-        """The minimum size."""
+        """The minimum size, and whether what is too small and alone is background."""
         return {
             "blocks": plan.grid.number_of_blocks,
             "minimum_object_size": config.segment.minimum_object_size,
+            **({"remove_isolated": True} if config.segment.remove_isolated else {}),
         }
 
     def needs(self, piece: int) -> list[Need]:
@@ -123,10 +134,10 @@ class SegmentObjects(WholeStep):
         return self.layout.table("segment", "map", self.time).exists()
 
     def process(self, piece: int) -> Outcome:
-        """Write the map from objects that are renamed to what they become part of."""
+        """Write the map from objects that are renamed to what they become part of; 0 is the background."""
         import numpy as np
 
-        from bigseg.kernels.small_objects import Contacts, add_up_contacts, merge_small
+        from bigseg.kernels.small_objects import Contacts, add_up_contacts, merge_small, remove_small
         from bigseg.volumes.tables import read_table, write_table
 
         minimum, blocks = self.parameters["minimum_object_size"], range(self.parameters["blocks"])
@@ -141,6 +152,8 @@ class SegmentObjects(WholeStep):
         voxels = np.bincount(inverse, np.concatenate([part["size"] for part in parts]), len(known))
         sizes[np.searchsorted(ids, known)] = voxels.astype(np.uint64)
         final = merge_small(ids, sizes, contacts, minimum)
+        if self.parameters.get("remove_isolated"):
+            final = remove_small(sizes, final, minimum)
         renamed = final != ids
         write_table(self.layout.table("segment", "map", self.time), {"id": ids[renamed], "cluster": final[renamed]})
         # An object is named by its smallest supervoxel, so each merger renames one.
@@ -173,6 +186,14 @@ class SegmentBlocks(BlockStep):
     def evidence(self, piece: int) -> str:
         """The final object of each supervoxel of the block."""
         return digest_arrays(self._names(piece))
+
+    def empty_with(self, piece: int) -> list[Need]:
+        """The block's supervoxels."""
+        return [Need("supervoxels.blocks", [piece], self.grid.number_of_blocks)]
+
+    def arrays(self) -> list[tuple[VolumeArray, int]]:
+        """The labels."""
+        return [(self._store, 1)]
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shard is still there."""

@@ -23,6 +23,7 @@ from bigseg.geometry.grid import Grid
 from bigseg.layout import MADE_AGAIN, Layout
 from bigseg.machine import Machine
 from bigseg.resume.digest import digest_arrays, digest_json
+from bigseg.resume.files import copy_file, link_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,6 +91,9 @@ class Step(ABC):
     passing: ClassVar[bool] = False
     """Whether only later steps read the output, so that ``bigseg clean`` may remove it once all is done."""
 
+    leaving_out: ClassVar[tuple[str, ...]] = ()
+    """Parameters that only tell which pieces are empty: no part of the keys, since this is known of each piece."""
+
     def __init__(self, parameters: Parameters, layout: Layout, time: int) -> None:
         """Bind the step; ``time`` is ignored where the step runs once over all time points."""
         self.parameters = parameters
@@ -121,6 +125,11 @@ class Step(ABC):
     def dependence(self) -> Parameters:
         """The parameters on which the result depends: a part of the keys and of the marker, the params of a rule."""
         return {name: value for name, value in self.parameters.items() if name not in self.looked_up_by}
+
+    @property
+    def key_parameters(self) -> Parameters:
+        """The parameters that are part of the keys of all pieces."""
+        return {name: value for name, value in self.dependence.items() if name not in self.leaving_out}
 
     @cached_property
     def grid(self) -> Grid:
@@ -175,6 +184,39 @@ class Step(ABC):
         Raises:
             UserError: something is missing, unreadable, or contradicts what it is a copy of.
         """
+
+    def empty_with(self, piece: int) -> list[Need]:
+        """Pieces which, if all of them are empty, leave this one empty; nothing where no piece is known to be."""
+        return []
+
+    def left_out(self, piece: int) -> bool:
+        """Whether a piece is empty because nothing will look at it."""
+        return False
+
+    def process_empty(self, piece: int) -> Outcome:
+        """Compute an empty piece; steps to which emptiness is told, and does not follow from their input, say how."""
+        return self.process(piece)
+
+    def repeat(self, piece: int, like: int) -> None:
+        """Make the output of an empty piece that of another one of the same shape, and durable.
+
+        Intermediates become names of the same files. What stays as the result has files of its own: they are the
+        user's, who may correct labels with a program that writes in place.
+        """
+        place = link_file if self.passing else copy_file
+        for source, target in zip(self.tables(like), self.tables(piece), strict=True):
+            place(source, target)
+        for array, channels in self.arrays():
+            for channel in range(channels):
+                array.repeat(self.time, channel, self.grid.box(piece), self.grid.box(like), place)
+
+    def tables(self, piece: int) -> list[Path]:
+        """The tables that a piece writes."""
+        return []
+
+    def arrays(self) -> list[tuple[VolumeArray, int]]:
+        """The arrays that pieces write, with their numbers of channels."""
+        return []
 
     def workers(self, threads: int) -> int:
         """Pieces that are in hand at the same time, where a job has ``threads``."""

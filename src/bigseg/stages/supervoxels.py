@@ -11,7 +11,8 @@ from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.grid import supervoxel_id_range
 from bigseg.geometry.halo import watershed_halo
 from bigseg.layout import MADE_AGAIN
-from bigseg.resume.digest import digest_arrays
+from bigseg.resume.digest import digest_arrays, digest_json
+from bigseg.stages.foreground import foreground_level, foreground_parameters
 from bigseg.stages.step import BlockStep, Need, Outcome, Parameters, all_stored, storage_parameters
 
 if TYPE_CHECKING:
@@ -34,29 +35,47 @@ class SupervoxelsBlocks(BlockStep):
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
         """The settings, with halo and voxel proportions worked out."""
-        settings = config.supervoxels.model_dump()
+        settings = config.supervoxels.model_dump(exclude={"foreground_threshold", "foreground_window"})
+        foreground = foreground_parameters(config, plan)
         sampling = plan.sampling if settings.pop("anisotropic") else (1.0, 1.0, 1.0)
-        halo = settings.pop("halo")
-        if halo == "auto":
-            halo = list(watershed_halo(sampling))
-        if settings["dimension"] == "stacked_2d":
-            halo[0] = 0  # planes do not see each other
+        del settings["halo"]
         return {
             **storage_parameters(plan),
             **settings,
             "sampling": [round(s, 6) for s in sampling],
-            "halo": [0 if n == 1 else h for h, n in zip(halo, plan.grid.shape, strict=True)],
+            "halo": supervoxel_halo(config, plan),
             "mask": plan.sample.mask.place() if plan.sample.mask else None,
+            **({} if foreground is None else {"foreground": foreground}),
         }
 
     def needs_within(self, box: Box) -> list[Need]:
-        """The boundary map of the block and its halo."""
-        return [Need("predict.blocks", self.grid.touching(self._outer(box)), self.grid.number_of_blocks)]
+        """The maps of the block and its halo; of the threshold of the time point only its value."""
+        needed = self._surroundings(self._outer(box))
+        found = [Need("predict.blocks", self.grid.touching(needed), self.grid.number_of_blocks)]
+        if self._foreground is not None and self._foreground["threshold"] == "otsu":
+            found.append(Need("supervoxels.threshold", [0], in_key=False))
+        return found
 
     def evidence(self, piece: int) -> str:
-        """The mask in the block and its halo."""
+        """The mask in the block and its halo, and the threshold of the foreground."""
         mask = self._read_mask(self._outer(self.grid.box(piece)))
-        return "" if mask is None else digest_arrays(mask)
+        found = "" if mask is None else digest_arrays(mask)
+        return found if self._foreground is None else digest_json([found, self._level])
+
+    def empty_with(self, piece: int) -> list[Need]:
+        """The block's maps: they are empty where nothing of the image counts."""
+        return [Need("predict.blocks", [piece], self.grid.number_of_blocks)]
+
+    def arrays(self) -> list[tuple[VolumeArray, int]]:
+        """Labels, and where they go on."""
+        return [(self._store, 1), (self._continues, 1)]
+
+    def process_empty(self, piece: int) -> Outcome:
+        """No supervoxels."""
+        import numpy as np
+
+        shape = self.grid.box(piece).shape
+        return self._write(piece, np.zeros(shape, np.uint32), 0, np.zeros(shape, np.uint8))
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shards of both arrays are still there."""
@@ -72,31 +91,41 @@ class SupervoxelsBlocks(BlockStep):
 
         box = self.grid.box(piece)
         outer = self._outer(box)
-        mask = self._read_mask(outer)
+        mask, foreground = self._read_mask(outer), self._read_foreground(outer)
+        if foreground is not None:
+            mask = foreground if mask is None else mask & foreground
         if mask is not None and not mask[box.inside(outer).slices].any():
-            local, count, continues = np.zeros(box.shape, np.uint32), 0, np.zeros(box.shape, np.uint8)
-        else:
-            boundary = read_boundary(self.layout, self.time, outer, self.grid.shape)
-            run = stacked_watershed if self.parameters["dimension"] == "stacked_2d" else distance_watershed
-            z, y, x = self.parameters["sampling"]
-            labels = run(
-                boundary.astype(np.float32) / np.float32(255),
-                threshold=self.parameters["threshold"],
-                sigma_seeds=self.parameters["sigma_seeds"],
-                sigma_weights=self.parameters["sigma_weights"],
-                alpha=self.parameters["alpha"],
-                minimum_size=self.parameters["minimum_size"],
-                sampling=(z, y, x),
-                mask=mask,
-            )
-            inner = box.inside(outer).slices
-            continues = continuing(labels, inner)
-            local, count = crop_and_split(labels, inner)
+            return self.process_empty(piece)
+        boundary = read_boundary(self.layout, self.time, outer, self.grid.shape)
+        if foreground is not None:
+            boundary[~foreground] = 255  # distances are those to the background, too
+        run = stacked_watershed if self.parameters["dimension"] == "stacked_2d" else distance_watershed
+        z, y, x = self.parameters["sampling"]
+        labels = run(
+            boundary.astype(np.float32) / np.float32(255),
+            threshold=self.parameters["threshold"],
+            sigma_seeds=self.parameters["sigma_seeds"],
+            sigma_weights=self.parameters["sigma_weights"],
+            alpha=self.parameters["alpha"],
+            minimum_size=self.parameters["minimum_size"],
+            sampling=(z, y, x),
+            mask=mask,
+        )
+        inner = box.inside(outer).slices
+        continues = continuing(labels, inner)
+        return self._write(piece, *crop_and_split(labels, inner), continues)
+
+    def _write(self, piece: int, local: np.ndarray, count: int, continues: np.ndarray) -> Outcome:
+        """Store supervoxels, numbered within the block, and where they go on."""
+        import numpy as np
+
+        box = self.grid.box(piece)
         ids = local.astype(np.uint64)
         ids[ids > 0] += np.uint64(supervoxel_id_range(piece)[0])
         self._store.write(self.time, 0, box, ids)
         self._continues.write(self.time, 0, box, continues)
-        return Outcome(digest_arrays(local, continues), {"supervoxels": count})
+        note = {"supervoxels": count}
+        return Outcome(digest_arrays(local, continues), note if count else {**note, "empty": True})
 
     def rehash(self, piece: int, record: Record) -> str:
         """Both arrays; ids without the number of the block."""
@@ -119,6 +148,34 @@ class SupervoxelsBlocks(BlockStep):
     def _outer(self, box: Box) -> Box:
         halo: Triple = triple(self.parameters["halo"])
         return box.grow(halo, halo, self.grid.shape)
+
+    def _surroundings(self, box: Box) -> Box:
+        """What tells foreground in a box."""
+        if self._foreground is None:
+            return box
+        window = triple(self._foreground["window"])
+        return box.grow(window, window, self.grid.shape)
+
+    @property
+    def _foreground(self) -> Parameters | None:
+        """How foreground is told, None where all is."""
+        return self.parameters.get("foreground")
+
+    @cached_property
+    def _level(self) -> int:
+        """The lowest foreground value, read once per job."""
+        return foreground_level(self.layout, self.time, self.parameters["foreground"])
+
+    def _read_foreground(self, box: Box) -> np.ndarray | None:
+        """Which voxels of a box are foreground."""
+        from bigseg.kernels.foreground import is_foreground
+        from bigseg.volumes.image import read_foreground
+
+        if self._foreground is None:
+            return None
+        wide = self._surroundings(box)
+        values = read_foreground(self.layout, self.time, wide, self.grid.shape, self._foreground["map"])
+        return is_foreground(values, self._level, self._foreground["window"], box.inside(wide).slices)
 
     def _read_mask(self, box: Box) -> np.ndarray | None:
         return None if self._mask is None else self._mask.read(self.time, 0, box) != 0
@@ -144,3 +201,13 @@ class SupervoxelsBlocks(BlockStep):
         from bigseg.volumes.image import stage_array
 
         return stage_array(self.layout, self.layout.continues, self.parameters, self.time, "uint8", self.name)
+
+
+def supervoxel_halo(config: Config, plan: SamplePlan) -> list[int]:
+    """How far (z, y, x) the watershed of a block looks at the maps around it, in voxels."""
+    settings = config.supervoxels
+    sampling = plan.sampling if settings.anisotropic else (1.0, 1.0, 1.0)
+    halo = list(watershed_halo(sampling) if settings.halo == "auto" else settings.halo)
+    if settings.dimension == "stacked_2d":
+        halo[0] = 0  # planes do not see each other
+    return [0 if n == 1 else h for h, n in zip(halo, plan.grid.shape, strict=True)]

@@ -9,10 +9,8 @@ from bigseg.geometry.batches import parse_batch
 from bigseg.planning.headers import ROLES
 from bigseg.planning.workflow import Workflow
 from bigseg.resume.ledger import step_ledgers, youngest
-from bigseg.resume.marker import upstream_digests
-from bigseg.runner import piece_key
+from bigseg.runner import piece_key, read_upstream
 from bigseg.stages import find_step
-from bigseg.stages.upstream import standing_markers
 
 
 def check_graph(workflow: Workflow, origin: str, sample: str, time: int, configured: str) -> None:
@@ -69,13 +67,14 @@ def _is_current(workflow: Workflow, name: str, sample: str, time: int | None, ba
     if step.opens and all(Path(file).stat().st_mtime_ns <= marker.stat().st_mtime_ns for file in inputs):
         return True  # as Snakemake sees it; the keys would tell the same, but a mask would be read for them
     pieces = range(step.number_of_pieces) if batch is None else parse_batch(batch, step.number_of_pieces)
-    digests = upstream_digests(standing_markers(step, pieces, keys_only=True))
+    digests, empty = read_upstream(step, pieces)
     folder = step.layout.ledger(step.stage, time, step.unit(batch)).parent
     records = youngest(step_ledgers(folder, step.step, pieces))
     try:
         for piece in pieces:
             record = records.get(piece)
-            if record is None or record.key != piece_key(step, piece, digests) or not step.intact(piece, record):
+            key = piece_key(step, piece, digests, empty)
+            if record is None or record.key != key or not step.intact(piece, record):
                 return False
         return True
     finally:

@@ -14,10 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from bigseg.config import Config
+from bigseg.config.stages import Segment
 from bigseg.kernels.contingency import merge, relabel
 from bigseg.kernels.scores import Scores, Tally, combine, tally
 from bigseg.kernels.signed_graph import Ids, SignedEdges
-from bigseg.kernels.small_objects import Contacts, contract_contacts, merge_small
+from bigseg.kernels.small_objects import Contacts, contract_contacts, merge_small, remove_small
 from bigseg.planning.sample import SamplePlan
 from bigseg.planning.workflow import Workflow
 from bigseg.progress import Progress
@@ -85,24 +86,26 @@ class TimePoint:
         problem = to_problem(self._graph, parameters, lifted)
         return solve_as_levels(problem, parameters, plan.grid.blocks_per_axis, number_of_levels(config, plan))
 
-    def tally(self, objects: Ids, minimum: int, *, ignore_zero: bool) -> Tally:
+    def tally(self, objects: Ids, config: Config) -> Tally:
         """The sums that the scores follow from.
 
         Args:
             objects: (n,) uint64 object of each supervoxel.
-            minimum: smallest size of an object; smaller ones are merged first.
-            ignore_zero: leave voxels with truth label 0 out of VOI and adapted Rand error.
+            config: the configuration, which tells the smallest size of an object and what is left out.
         """
-        names = self._without_small(objects, minimum) if minimum else objects
-        return tally(relabel(self._overlaps, self._graph.nodes, names), ignore_zero=ignore_zero)
+        names = self._without_small(objects, config.segment) if config.segment.minimum_object_size else objects
+        table = relabel(self._overlaps, self._graph.nodes, names)
+        return tally(table, ignore_zero=config.evaluate.ignore_zero)
 
-    def _without_small(self, objects: Ids, minimum: int) -> Ids:
+    def _without_small(self, objects: Ids, settings: Segment) -> Ids:
+        minimum = settings.minimum_object_size
         ids, inverse = np.unique(objects, return_inverse=True)
         sizes = np.bincount(inverse, self._sizes, len(ids)).astype(np.uint64)
         small = (sizes < minimum)[inverse]
         u, v = self._ends
         touching = contract_contacts(self._contacts.take(small[u] | small[v]), self._graph.nodes, objects)
-        return merge_small(ids, sizes, touching, minimum)[inverse]
+        final = merge_small(ids, sizes, touching, minimum)
+        return (remove_small(sizes, final, minimum) if settings.remove_isolated else final)[inverse]
 
 
 def score_choices(
@@ -147,8 +150,7 @@ def _score_time(
     def work(members: list[int]) -> None:
         objects = point.partition(choices[members[0]].config)
         for i in members:
-            config = choices[i].config
-            found[i] = point.tally(objects, config.segment.minimum_object_size, ignore_zero=config.evaluate.ignore_zero)
+            found[i] = point.tally(objects, choices[i].config)
             progress.done(0)
 
     with ThreadPoolExecutor(threads) as pool:

@@ -95,12 +95,12 @@ def _drawn(edges: np.ndarray, sigma: float, grow: float, softness: float, sampli
         per_axis = [sigma if n > 1 else 0.0 for n in edges.shape]  # planes of a 2D network see no others
         edges = ndimage.gaussian_filter(edges.astype(np.float32), per_axis, truncate=_TRUNCATE) > 0.5
     if not edges.any() or (grow == 0 and softness == 0):
-        return edges.astype(np.float32)
+        return np.asarray(edges, np.float32)
     beyond = np.maximum(ndimage.distance_transform_edt(~edges, sampling=sampling) - grow, 0)
     if softness == 0:
-        return (beyond == 0).astype(np.float32)
+        return np.asarray(beyond == 0, np.float32)
     fall = np.exp(-0.5 * (beyond / softness) ** 2)
-    return np.where(beyond <= _FALL_ENDS * softness, fall, 0).astype(np.float32)
+    return np.asarray(np.where(beyond <= _FALL_ENDS * softness, fall, 0), np.float32)
 
 
 def foreground_boundary_target(

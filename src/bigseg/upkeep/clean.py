@@ -14,6 +14,9 @@ from bigseg.resume.digest import digest_json
 from bigseg.resume.marker import Marker
 from bigseg.upkeep.jobs import Job, Selection
 
+_OF_TRACK = ("drift.json", "overlaps-*", "contacts-*")
+"""What may go of stage track: a new time point is linked to the one before by what the rest tells of that."""
+
 _KEPT_OF_PARTITION = "quality.json"
 """What the report reads, also when other time points come later."""
 
@@ -37,7 +40,7 @@ class Cleaning:
 
 
 def plan_cleaning(workflow: Workflow, sample: str) -> Cleaning:
-    """What may go: maps, supervoxels, and the tables of graph, partition and segment.
+    """What may go: maps, supervoxels, and the tables of supervoxels, graph, partition, segment and blocks in time.
 
     What results consist of stays, and so does all that a report, a table of objects or scores are made of: a new time
     point computes only itself afterwards. A change of a parameter that needs something that is gone makes it again.
@@ -56,8 +59,10 @@ def plan_cleaning(workflow: Workflow, sample: str) -> Cleaning:
             f"run snakemake first; to start anew, delete the folder {layout.folder} yourself",
         )
     found = [layout.boundary_map.parent, layout.supervoxels.parent]
-    for stage in ("graph", "partition", "segment"):
+    for stage in ("supervoxels", "graph", "partition", "segment"):
         found += [path for path in sorted(layout.folder.glob(f"{stage}/*/*")) if path.name != _KEPT_OF_PARTITION]
+    for pattern in _OF_TRACK:
+        found += sorted(layout.folder.glob(f"track/*/{pattern}"))
     present = tuple(path for path in found if path.exists())
     told = []
     for kind in ("status", "ledger"):  # markers go first, so that whatever happens none vouches for what is gone

@@ -12,9 +12,8 @@ from bigseg.planning.workflow import Workflow
 from bigseg.progress import Progress
 from bigseg.resume.digest import digest_json
 from bigseg.resume.ledger import Record
-from bigseg.resume.marker import Marker, upstream_digests
-from bigseg.runner import piece_key
-from bigseg.stages.upstream import standing_markers
+from bigseg.resume.marker import Marker
+from bigseg.runner import piece_key, read_upstream
 from bigseg.upkeep.jobs import Job, Selection
 
 
@@ -76,17 +75,19 @@ def verify(workflow: Workflow, selection: Selection, threads: int) -> Verificati
     findings: list[Finding] = []
     jobs = list(selection.jobs(workflow))
     for job in jobs:
-        stated = _stated(job, findings)
-        if stated is None:
+        marker = _stated(job, findings)
+        if marker is None:
             found.not_done += 1
-            stated = {}
             vouched = _trusted(job)
         else:
             vouched = {piece: job.records[piece] for piece in job.pieces if piece in job.records}
-        unknown = [piece for piece in stated if piece not in job.records]
-        findings += [Finding(job, piece, "the marker tells of it, but no ledger does") for piece in unknown]
-        if any(piece in vouched and vouched[piece].digest != digest for piece, digest in stated.items()):
-            findings.append(Finding(job, None, f"{job.marker}: tells of another output than the ledger"))
+            unknown = [piece for piece in marker.digests if piece not in vouched]
+            findings += [Finding(job, piece, "the marker tells of it, but no ledger does") for piece in unknown]
+            if any(
+                record.digest != marker.digests[piece] or record.empty != (piece in marker.empty)
+                for piece, record in vouched.items()
+            ):
+                findings.append(Finding(job, None, f"{job.marker}: tells of another output than the ledger"))
         tasks += [(job, piece, record) for piece, record in vouched.items()]
     findings += _rehash(tasks, threads)
     found.checked = len(tasks)
@@ -111,8 +112,8 @@ def mend(findings: Sequence[Finding]) -> list[Path]:
     return list(pieces)
 
 
-def _stated(job: Job, findings: list[Finding]) -> dict[int, str] | None:
-    """What the marker of a job says of its pieces; None if there is none of this configuration."""
+def _stated(job: Job, findings: list[Finding]) -> Marker | None:
+    """The marker of a job, of all its pieces and no others; None if there is none of this configuration."""
     if not job.marker.exists():
         return None
     try:
@@ -125,10 +126,10 @@ def _stated(job: Job, findings: list[Finding]) -> dict[int, str] | None:
         return None
     if (marker.version, marker.fingerprint) != (job.step.version, digest_json(job.step.dependence)):
         return None
-    if set(marker.digests) != set(job.pieces):
+    if set(marker.digests) != set(job.pieces) or not set(marker.empty) <= set(job.pieces):
         findings.append(Finding(job, None, f"{job.marker}: tells of other blocks than those of its batch"))
         return None
-    return dict(marker.digests)
+    return marker
 
 
 def _trusted(job: Job) -> dict[int, Record]:
@@ -137,8 +138,8 @@ def _trusted(job: Job) -> dict[int, Record]:
     if not records:
         return {}
     try:
-        digests = upstream_digests(standing_markers(step, job.pieces, keys_only=True))
-        return {piece: record for piece, record in records.items() if record.key == piece_key(step, piece, digests)}
+        told = read_upstream(step, job.pieces)
+        return {piece: record for piece, record in records.items() if record.key == piece_key(step, piece, *told)}
     except UserError:  # what it needs is not there either, so that no run could take anything for done
         return {}
 

@@ -77,7 +77,27 @@ def stage_channels(
 
 def read_boundary(layout: Layout, time: int, box: Box, volume: Triple) -> np.ndarray:
     """Boundary map (z, y, x) of a box as uint8, 255 = boundary, however it is stored; ``volume`` is its whole shape."""
-    values = VolumeArray(layout.boundary_map, "tzyx", volume).read(time, 0, box)
+    return _probabilities(layout.boundary_map, time, box, volume)
+
+
+def read_foreground(layout: Layout, time: int, box: Box, volume: Triple, source: str) -> np.ndarray:
+    """Foreground (z, y, x) of a box as uint8, 255 = surely foreground.
+
+    Args:
+        layout: folders of the sample.
+        time: time point.
+        box: voxels to read.
+        volume: shape (z, y, x) that the map has to have.
+        source: ``foreground``, or ``boundary`` for the complement of the boundary map.
+    """
+    if source == "boundary":
+        return 255 - read_boundary(layout, time, box, volume)
+    return _probabilities(layout.foreground_map, time, box, volume)
+
+
+def _probabilities(path: Path, time: int, box: Box, volume: Triple) -> np.ndarray:
+    """A map of probabilities as uint8, however it is stored."""
+    values = VolumeArray(path, "tzyx", volume).read(time, 0, box)
     if values.dtype == np.uint8:
         return values
     return np.asarray(np.rint(values.astype(np.float32) * 255).astype(np.uint8))

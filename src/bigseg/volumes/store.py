@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
@@ -73,10 +73,7 @@ class VolumeArray:
         """
         self.path = path
         self.axes = axes
-        try:
-            self.array = zarr.open_array(str(path), mode="r+")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, zarr.errors.BaseZarrError) as error:
-            raise UserError(f"{path}: is not a readable Zarr array ({error})", MADE_AGAIN) from error
+        self.array = _open_array(path)
         if len(self.array.shape) != len(axes) or (volume is not None and self.array.shape[-3:] != tuple(volume)):
             wanted = f"{len(axes)} axes" if volume is None else f"a volume of {list(volume)} voxels (z, y, x)"
             raise UserError(f"{path}: has shape {list(self.array.shape)} ({axes}), not that of {wanted}", MADE_AGAIN)
@@ -105,6 +102,8 @@ class VolumeArray:
             UserError: the disk is full or may not be written.
         """
         try:
+            for shard in self._shards(t, c, box):
+                shard.unlink(missing_ok=True)  # it may be linked to other blocks' shards, and would be written in place
             self.array[self._index(t, c, box)] = values.reshape((1,) * (len(self.axes) - 3) + box.shape)
             for shard in self._shards(t, c, box):
                 if not shard.exists():  # Zarr stores none for nothing but zeros
@@ -125,6 +124,22 @@ class VolumeArray:
     def stored(self, t: int, c: int, box: Box) -> bool:
         """Whether every shard of ``box`` exists."""
         return all(shard.exists() for shard in self._shards(t, c, box))
+
+    def repeat(self, t: int, c: int, box: Box, like: Box, place: Callable[[Path, Path], None]) -> None:
+        """Store in ``box`` what is stored in ``like``, both whole blocks of one shape, without encoding it again.
+
+        Args:
+            t: time point.
+            c: channel.
+            box: the block that is written.
+            like: a block with the same voxels.
+            place: makes a file (second) that of another (first), durable.
+
+        Raises:
+            UserError: the folder may not be written.
+        """
+        for source, shard in zip(self._shards(t, c, like), self._shards(t, c, box), strict=True):
+            place(source, shard)
 
     @property
     def _shard_of_zeros(self) -> bytes:
@@ -150,11 +165,24 @@ class VolumeArray:
             yield self.path.joinpath("c", *(str(r[i]) for r, i in zip(ranges, position, strict=True)))
 
 
+def _open_array(path: Path) -> zarr.Array:
+    """An array that is there.
+
+    Raises:
+        UserError: it is not, or is not readable.
+    """
+    try:
+        return zarr.open_array(str(path), mode="r+")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, zarr.errors.BaseZarrError) as error:
+        raise UserError(f"{path}: is not a readable Zarr array ({error})", MADE_AGAIN) from error
+
+
 def ensure_array(spec: ArraySpec) -> VolumeArray:
     """Open the array that ``spec`` describes, creating it if needed; many jobs may call this at once.
 
-    An array of another shape of volume or block, left by an earlier configuration of the same sample, is replaced. An
-    array with fewer time points grows and keeps its data, so that a job needs to know its own time point only.
+    An array of another shape of volume or block, or with other axes, left by an earlier configuration of the same
+    sample, is replaced. An array with fewer time points grows and keeps its data, so that a job needs to know its own
+    time point only.
 
     Raises:
         UserError: the folder cannot be written, or the array that is there is damaged.
@@ -166,7 +194,8 @@ def ensure_array(spec: ArraySpec) -> VolumeArray:
             found = _opened(spec)
             leading = int(spec.axes[0] == "t")  # only the length of t may differ
             same = (
-                found.dtype == np.dtype(spec.dtype)
+                getattr(found.metadata, "dimension_names", None) == tuple(spec.axes)
+                and found.dtype == np.dtype(spec.dtype)
                 and found.shape[leading:] == spec.shape[leading:]
                 and found.shards == _full(spec.shard_shape, spec)
                 and found.chunks == _full(spec.chunk_shape, spec)
@@ -186,21 +215,21 @@ def ensure_array(spec: ArraySpec) -> VolumeArray:
 
 
 def _opened(spec: ArraySpec) -> zarr.Array:
-    """The array that is there; damaged metadata are written anew, since each block's file is whole by itself.
+    """The array that is there, whatever its axes; damaged metadata are written anew, since each block's file is whole.
 
     A block whose key is known was written with these shapes, and any other is written again.
     """
     metadata = spec.path / "zarr.json"
     try:
-        return VolumeArray(spec.path, spec.axes).array
+        return _open_array(spec.path)
     except UserError as error:
-        if error.__cause__ is None or isinstance(error.__cause__, OSError):
-            raise  # another number of axes is no damage, and a disk that fails may come back
+        if isinstance(error.__cause__, OSError):
+            raise  # a disk that fails may come back
     metadata.unlink()
     times = [int(entry.name) for entry in (spec.path / "c").glob("*") if entry.name.isdecimal()]
     length = max([spec.shape[0], *(t + 1 for t in times)]) if spec.axes[0] == "t" else spec.shape[0]
     _create(replace(spec, shape=(length, *spec.shape[1:])))
-    return VolumeArray(spec.path, spec.axes).array
+    return _open_array(spec.path)
 
 
 def _create(spec: ArraySpec) -> None:

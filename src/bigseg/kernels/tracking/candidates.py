@@ -5,12 +5,17 @@ median distance of a detection to its nearest neighbour (times the number of tim
 are missing between them), so the same coefficients serve nuclei and tissues of any size, and nothing at another time
 point matters. An object that disappears and another one that appears cost 1 each, so events are compared with these.
 
-With d the distance (after the drift), v the volumes, IoU the intersection over union of the voxels:
+Cells of a tissue flow together, often by more than the way that each goes by itself. So steps are measured against the
+motion of the surroundings (:mod:`bigseg.kernels.tracking.motion`), which is estimated from the pair as well. In dense
+synthetic tissues with a flow of 0.3 cell diameters this took the F1 of divisions from 0.1 to 0.9.
+
+With d the length of such a step, v the volumes, IoU the intersection over union of the voxels:
 
 - a link costs ``distance · (d / D)² + overlap · (1 − IoU) + volume · |log(v_source / v_target)|``;
-- a division costs ``division + distance · (|midpoint of the daughters, weighted with volume, − mother| / D)² +
+- a division costs ``division + distance · (|step to the midpoint of the daughters, weighted with volume| / D)² +
   overlap · (1 − IoU of the mother and both daughters) + volume · |log((v_1 + v_2) / v_mother)| +
-  asymmetry · |log(v_1 / v_2)|``: the daughters lie around the mother, fill what she filled, and resemble each other;
+  asymmetry · |log(v_1 / v_2)| + separation · (|first − second| / 2D)²``: the daughters lie around the mother, fill what
+  she filled, resemble each other and are neighbours;
 - ``appearance`` and ``disappearance``, less near the border of the volume, through which objects come and go.
 
 An event that can never be part of a solution of least cost is left out: a link that costs at least as much as both ends
@@ -21,7 +26,7 @@ solution stays as it is when one is replaced by the other, whatever the rest is,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,22 +34,28 @@ from scipy.spatial import KDTree
 
 from bigseg.kernels.clusters import look_up
 from bigseg.kernels.tracking.model import Detections, Floats, Indices, Overlaps, Pair
+from bigseg.kernels.tracking.motion import local_motion
+
+_ROUNDS = 3
+"""How often the motion of the surroundings is estimated, each time from the links of the time before."""
 
 
 @dataclass(frozen=True)
 class LinkCosts:
     """Coefficients of the costs (see the module); all are numbers without unit unless said."""
 
-    distance: float = 1.0
-    """Cost of a link over the distance D."""
-    overlap: float = 0.5
-    """Cost of a link between objects that share no voxel."""
-    volume: float = 1.0
+    distance: float = 0.5
+    """Cost of a step of length D."""
+    overlap: float = 0.2
+    """Cost of sharing no voxel."""
+    volume: float = 0.5
     """Cost of a volume that changes by the factor e."""
     division: float = 0.3
     """Cost of any division, however good."""
-    asymmetry: float = 0.3
+    asymmetry: float = 0.2
     """Cost of a division one of whose daughters is e times as large as the other."""
+    separation: float = 0.2
+    """Cost of a division whose daughters are 2 D apart, the distance of neighbours."""
     appearance: float = 1.0
     """Cost of an object that was not there before."""
     disappearance: float = 1.0
@@ -53,6 +64,8 @@ class LinkCosts:
     """Factor on appearance and disappearance at the border of the volume; from 2 D inside it is 1."""
     neighbours: int = 6
     """Nearest detections, before and after, that are candidates by distance; those that overlap always are."""
+    flow_neighbours: int = 12
+    """Links nearby whose median step says how the surroundings of a detection move; 0: they do not."""
     max_distance: float | Literal["auto"] = "auto"
     """Longest link in µm; ``auto`` is 4 D."""
 
@@ -89,46 +102,48 @@ def candidates(
     _check(after, "later")
     if gap < 1:
         raise ValueError(f"gap is {gap}, must be at least 1")
-    position = before.position_um + np.asarray(drift_um, np.float64)
-    n, m = len(before.ids), len(after.ids)
-    scale = gap * (_scale(position, after) if scale_um is None else scale_um)
+    drifted = before.position_um + np.asarray(drift_um, np.float64)
+    scale = gap * (_scale(drifted, after) if scale_um is None else scale_um)
     disappearance = costs.disappearance * _near_border(before.border_um, scale, costs.border)
     appearance = costs.appearance * _near_border(after.border_um, scale, costs.border)
-    shared_key, shared_volume = _shared(before, after, overlaps)
-    reach = 4 * scale if costs.max_distance == "auto" else costs.max_distance
-    near = _near(position, after.position_um, costs.neighbours, reach)
-    key = np.unique(np.concatenate([near, shared_key]))
-    source, target = key // max(m, 1), key % max(m, 1)
-    shared = np.zeros(len(key))
-    shared[np.searchsorted(key, shared_key)] = shared_volume
+    shared = _shared(before, after, overlaps)
+    links = _links(drifted, before, after, shared, costs, scale)
+    for _ in range(_ROUNDS if costs.flow_neighbours else 0):
+        moved = local_motion(drifted, links.step, links.source, links.target, links.cost, costs.flow_neighbours)
+        links = _links(drifted, before, after, shared, costs, scale, moved)
 
-    v, w = before.volume_um3, after.volume_um3
-    step = after.position_um[target] - position[source]
-    far = costs.distance * (step**2).sum(axis=1) / scale**2
-    apart = costs.overlap * (1 - shared / (v[source] + w[target] - shared))
-    link_cost = far + apart + costs.volume * np.abs(np.log(v[source] / w[target]))
-    alone = disappearance[source] + appearance[target]
-
-    divisions, division_cost = _divisions(
-        _closest(source, far + apart, n, costs.neighbours), source, target, step, shared, before, after, costs, scale
-    )
-    first, second = (np.searchsorted(key, divisions[:, 0] * m + divisions[:, column]) for column in (1, 2))
-    best = np.minimum(link_cost, alone)
-    kept = division_cost < np.minimum(
-        best[first] + appearance[divisions[:, 2]], best[second] + appearance[divisions[:, 1]]
-    )
+    alone = disappearance[links.source] + appearance[links.target]
+    divisions, ends, division_cost = _divisions(links, before, after, costs, scale)
+    best = np.minimum(links.cost, alone)[ends]
+    kept = division_cost < (best + appearance[divisions[:, :0:-1]]).min(axis=1)
     divisions, division_cost = divisions[kept], division_cost[kept]
     order = np.lexsort((divisions[:, 2], divisions[:, 1], divisions[:, 0]))
-    kept = link_cost < alone
+    kept = links.cost < alone
     return Pair(
-        links=np.stack([source[kept], target[kept]], axis=1),
-        link_cost=link_cost[kept],
+        links=np.stack([links.source[kept], links.target[kept]], axis=1),
+        link_cost=links.cost[kept],
         divisions=divisions[order],
         division_cost=division_cost[order],
         disappearance=disappearance,
         appearance=appearance,
         scale_um=float(scale),
     )
+
+
+class _Links(NamedTuple):
+    """Candidate links before the dear ones are left out, ascending by (source, target)."""
+
+    source: Indices
+    target: Indices
+    step: Floats
+    """(k, 3) way after the drift."""
+    left: Floats
+    """(k, 3) what is left of it after the motion of the surroundings."""
+    shared: Floats
+    """(k,) shared volume."""
+    way: Floats
+    """(k,) what distance and overlap cost."""
+    cost: Floats
 
 
 def _check(detections: Detections, which: str) -> None:
@@ -150,6 +165,30 @@ def _scale(position: Floats, after: Detections) -> float:
 
 def _near_border(border_um: Floats, scale: float, factor: float) -> Floats:
     return np.asarray(factor + (1 - factor) * np.clip(border_um / (2 * scale), 0, 1))
+
+
+def _links(
+    drifted: Floats,
+    before: Detections,
+    after: Detections,
+    shared: tuple[Indices, Floats],
+    costs: LinkCosts,
+    scale: float,
+    motion: Floats | None = None,
+) -> _Links:
+    """Pairs that overlap, or of which one end is among the nearest of the other; steps are without ``motion``."""
+    reach = 4 * scale if costs.max_distance == "auto" else costs.max_distance
+    position = drifted if motion is None else drifted + motion
+    m = max(len(after.ids), 1)
+    key = np.unique(np.concatenate([_near(position, after.position_um, costs.neighbours, reach), shared[0]]))
+    source, target = key // m, key % m
+    volume = np.zeros(len(key))
+    volume[np.searchsorted(key, shared[0])] = shared[1]
+    v, w = before.volume_um3[source], after.volume_um3[target]
+    step = after.position_um[target] - drifted[source]
+    left = after.position_um[target] - position[source]
+    way = costs.distance * (left**2).sum(axis=1) / scale**2 + costs.overlap * (1 - volume / (v + w - volume))
+    return _Links(source, target, step, left, volume, way, way + costs.volume * np.abs(np.log(v / w)))
 
 
 def _shared(before: Detections, after: Detections, overlaps: Overlaps) -> tuple[Indices, Floats]:
@@ -179,45 +218,37 @@ def _near(position: Floats, targets: Floats, neighbours: int, reach: float) -> I
     return np.concatenate([source * m + target, earlier * m + later])
 
 
-def _closest(source: Indices, score: Floats, n: int, number: int) -> Indices:
-    """(n, number) links with the lowest scores of each source, -1 where there are no more."""
-    order = np.lexsort((score, source))
-    first = np.searchsorted(source[order], np.arange(n))
-    rank = np.arange(len(order)) - first[source[order]]
+def _closest(links: _Links, n: int, number: int) -> Indices:
+    """(n, number) links with the shortest ways of each source, -1 where there are no more."""
+    order = np.lexsort((links.way, links.source))
+    source = links.source[order]
+    rank = np.arange(len(order)) - np.searchsorted(source, source)
     kept = rank < number
     closest = np.full((n, number), -1)
-    closest[source[order][kept], rank[kept]] = order[kept]
+    closest[source[kept], rank[kept]] = order[kept]
     return closest
 
 
 def _divisions(
-    closest: Indices,
-    source: Indices,
-    target: Indices,
-    step: Floats,
-    shared: Floats,
-    before: Detections,
-    after: Detections,
-    costs: LinkCosts,
-    scale: float,
-) -> tuple[Indices, Floats]:
-    """All pairs of the closest links of each mother, and what the divisions cost."""
+    links: _Links, before: Detections, after: Detections, costs: LinkCosts, scale: float
+) -> tuple[Indices, Indices, Floats]:
+    """Divisions (d, 3) from all pairs of the closest links of each mother, the two links of each, and the costs."""
+    closest = _closest(links, len(before.ids), costs.neighbours)
     one, other = np.triu_indices(closest.shape[1], 1)
     a, b = closest[:, one].ravel(), closest[:, other].ravel()
     there = (a >= 0) & (b >= 0)
-    a, b = a[there], b[there]
-    swap = target[a] > target[b]
-    a, b = np.where(swap, b, a), np.where(swap, a, b)
-    mother, first, second = source[a], target[a], target[b]
-    v, w = before.volume_um3[mother], after.volume_um3
-    together = w[first] + w[second]
-    middle = (w[first, None] * step[a] + w[second, None] * step[b]) / together[:, None]
-    inside = shared[a] + shared[b]
+    a, b = np.minimum(a, b)[there], np.maximum(a, b)[there]  # links ascend by target
+    mother, first, second = links.source[a], links.target[a], links.target[b]
+    v, x, y = before.volume_um3[mother], after.volume_um3[first], after.volume_um3[second]
+    middle = (x[:, None] * links.left[a] + y[:, None] * links.left[b]) / (x + y)[:, None]
+    apart = after.position_um[first] - after.position_um[second]
+    shared = links.shared[a] + links.shared[b]
     cost = (
         costs.division
         + costs.distance * (middle**2).sum(axis=1) / scale**2
-        + costs.overlap * (1 - inside / (v + together - inside))
-        + costs.volume * np.abs(np.log(together / v))
-        + costs.asymmetry * np.abs(np.log(w[first] / w[second]))
+        + costs.overlap * (1 - shared / (v + x + y - shared))
+        + costs.volume * np.abs(np.log((x + y) / v))
+        + costs.asymmetry * np.abs(np.log(x / y))
+        + costs.separation * (apart**2).sum(axis=1) / (2 * scale) ** 2
     )
-    return np.stack([mother, first, second], axis=1), cost
+    return np.stack([mother, first, second], axis=1), np.stack([a, b], axis=1), cost

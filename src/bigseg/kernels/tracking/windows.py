@@ -1,8 +1,8 @@
 """Long movies in windows of time points, and the seams between them (:mod:`bigseg.geometry.movie`).
 
-Round 1: each window is solved with some time points of context on either side, and what lies inside it is kept. Round 2:
-at each seam the program over the time points around it is solved again, with the detections that are taken at its two
-ends as the windows decided. Windows are independent of each other, and so are seams.
+Round 1: each window is solved with some time points of context on either side, and what lies inside it is kept.
+Round 2: at each seam the program over the time points around it is solved again, with the detections that are taken at
+its two ends as the windows decided. Windows are independent of each other, and so are seams.
 
 Where every detection must be taken (no :class:`~bigseg.kernels.tracking.model.Choice`), pairs have nothing in common:
 the outgoing events of one time point and the incoming ones of the next. Then windows with any context, also none, give

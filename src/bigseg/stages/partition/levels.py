@@ -14,6 +14,8 @@ from bigseg.stages.partition.settings import MULTICUTS, VERSION, method_paramete
 from bigseg.stages.step import BlockStep, Need, Outcome, Parameters, WholeStep, digest_tables
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bigseg.config import Config
     from bigseg.geometry.box import Box
     from bigseg.geometry.grid import Grid
@@ -61,14 +63,22 @@ class PartitionLevel(BlockStep):
         below = tree.children_within(self.level, box, around=int(self._with_context))
         return [Need(f"partition.level{self.level - 1}", below, tree.number(self.level - 1))]
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether all tables are still there."""
+    def empty_with(self, piece: int) -> list[Need]:
+        """The graph of the block, or all superblocks that are joined."""
+        if self.level == 0:
+            return [Need("graph.blocks", [piece], self._tree.number(0))]
+        below = self.level - 1
+        return [Need(f"partition.level{below}", self._tree.children(self.level, piece), self._tree.number(below))]
+
+    def tables(self, piece: int) -> list[Path]:
+        """The map, what is left, and what neighbours see of it."""
         from bigseg.stages.partition.superblocks import table_paths
 
-        return all(
-            path.exists()
-            for path in table_paths(self.layout, self.time, self.level, piece, with_rim=self._with_context)
-        )
+        return table_paths(self.layout, self.time, self.level, piece, with_rim=self._with_context)
+
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether all tables are still there."""
+        return all(path.exists() for path in self.tables(piece))
 
     def process(self, piece: int) -> Outcome:
         """Solve a superblock and write its tables."""

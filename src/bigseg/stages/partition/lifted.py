@@ -13,6 +13,8 @@ from bigseg.resume.digest import digest_arrays
 from bigseg.stages.step import BlockStep, Need, Outcome, Parameters, check_copy, grid_parameters
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from bigseg.config import Config
@@ -61,10 +63,17 @@ class PartitionLifted(BlockStep):
         contacts = [Need("graph.blocks", around, total)] if self._has_labels else []
         return [*contacts, Need("graph.evidence", tree.later_within(places), total)]
 
+    def empty_with(self, piece: int) -> list[Need]:
+        """The block's evidence: the smaller supervoxel of a pair lies in the block."""
+        return [Need("graph.evidence", [piece], self.grid.number_of_blocks)]
+
+    def tables(self, piece: int) -> list[Path]:
+        """All lifted edges, and those between blocks again."""
+        return [self.layout.table("partition", name, self.time, piece) for name in ("lifted", "lifted_across")]
+
     def intact(self, piece: int, record: Record) -> bool:
         """Whether both tables are still there."""
-        names = ("lifted", "lifted_across")
-        return all(self.layout.table("partition", name, self.time, piece).exists() for name in names)
+        return all(path.exists() for path in self.tables(piece))
 
     def process(self, piece: int) -> Outcome:
         """Find the pairs and write their costs, or weights; those between blocks again, for the blocks around."""

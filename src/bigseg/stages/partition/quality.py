@@ -22,6 +22,8 @@ from bigseg.stages.step import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from bigseg.config import Config
@@ -60,9 +62,17 @@ class PartitionEnergy(BlockStep):
         """The objects at the ends of the edges."""
         return digest_arrays(*self._objects(self._edges(piece)))
 
+    def empty_with(self, piece: int) -> list[Need]:
+        """The block's graph, and with it its lifted edges."""
+        return [Need("graph.blocks", [piece], self.grid.number_of_blocks)]
+
+    def tables(self, piece: int) -> list[Path]:
+        """The block's figures."""
+        return [self.layout.table("partition", "energy", self.time, piece)]
+
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the table is still there."""
-        return self.layout.table("partition", "energy", self.time, piece).exists()
+        return all(path.exists() for path in self.tables(piece))
 
     def process(self, piece: int) -> Outcome:
         """Add up costs and bound what the edges must cost: bounds of parts add up."""

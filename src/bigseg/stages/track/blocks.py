@@ -42,6 +42,14 @@ class TrackBlocks(BlockStep):
         """The objects of the block and the track of each."""
         return digest_arrays(*self._names(piece))
 
+    def empty_with(self, piece: int) -> list[Need]:
+        """The block's labels."""
+        return [Need("segment.blocks", [piece], self.grid.number_of_blocks)]
+
+    def arrays(self) -> list[tuple[VolumeArray, int]]:
+        """The tracks."""
+        return [(self._store, 1)]
+
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the shard is still there."""
         return all_stored(self, self._store, piece)

@@ -12,6 +12,8 @@ from bigseg.stages.step import BlockStep, Need, Outcome, Parameters, digest_tabl
 from bigseg.stages.track.settings import VERSION
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from bigseg.config import Config
@@ -46,9 +48,17 @@ class TrackContacts(BlockStep):
         """The objects of the block and of what touches it."""
         return digest_arrays(*self._objects(piece))
 
+    def empty_with(self, piece: int) -> list[Need]:
+        """The block's graph."""
+        return [Need("graph.blocks", [piece], self.grid.number_of_blocks)]
+
+    def tables(self, piece: int) -> list[Path]:
+        """The contacts."""
+        return [self.layout.table("track", "contacts", self.time, piece)]
+
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the table is still there."""
-        return self.layout.table("track", "contacts", self.time, piece).exists()
+        return all(path.exists() for path in self.tables(piece))
 
     def process(self, piece: int) -> Outcome:
         """Contract and write."""
@@ -57,12 +67,13 @@ class TrackContacts(BlockStep):
 
         edges = read_table(self.layout.table("graph", "edges", self.time, piece), ["u", "v", "count", "outside"])
         columns = contract_contacts(Contacts(**edges), *self._objects(piece)).columns()
-        write_table(self.layout.table("track", "contacts", self.time, piece), columns)
+        (path,) = self.tables(piece)
+        write_table(path, columns)
         return Outcome(digest_arrays(*columns.values()), {"contacts": len(columns["u"])})
 
     def rehash(self, piece: int, record: Record) -> str:
         """The table."""
-        return digest_tables([self.layout.table("track", "contacts", self.time, piece)])
+        return digest_tables(self.tables(piece))
 
     def _objects(self, piece: int) -> tuple[np.ndarray, np.ndarray]:
         """Supervoxels of the block and those that touch it, ascending, and the object of each."""

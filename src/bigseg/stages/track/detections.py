@@ -22,7 +22,6 @@ class TrackDetections(WholeStep):
     """Merge what the blocks tell about the objects of a time point; with ``joint`` also build the candidates."""
 
     stage, step, version = "track", "detections", VERSION
-    passing = True
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:

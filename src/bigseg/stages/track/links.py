@@ -22,7 +22,6 @@ class TrackLinks(PairStep, WholeStep):
     """Make the candidates of a pair of time points from overlaps and distances."""
 
     stage, step, version = "track", "links", VERSION
-    passing = True
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bigseg.kernels.tracking.hierarchy import Hierarchy, Limits, build, candidate_overlaps, choice, weigh, weights
 from bigseg.kernels.tracking.model import Choice, Overlaps, Pair
 from bigseg.layout import Layout
-from bigseg.stages.track.tables import detections_of, detection_columns
+from bigseg.stages.track.tables import detection_columns, detections_of
 from bigseg.volumes.tables import Table, read_table
 
 _LARGEST = 255.0

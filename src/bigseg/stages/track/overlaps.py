@@ -11,6 +11,8 @@ from bigseg.stages.track.drift import read_drift, whole_voxels
 from bigseg.stages.track.settings import VERSION, PairStep, largest_shift, movie_parameters
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from bigseg.config import Config
@@ -55,9 +57,17 @@ class TrackOverlaps(PairStep, BlockStep):
         """The time point before, and the drift in whole voxels."""
         return digest_json([self.previous, self._drift])
 
+    def empty_with(self, piece: int) -> list[Need]:
+        """The block's labels: what is not there shares nothing."""
+        return [Need("segment.blocks", [piece], self.grid.number_of_blocks)]
+
+    def tables(self, piece: int) -> list[Path]:
+        """The pairs."""
+        return [self.layout.table("track", "overlaps", self.time, piece)]
+
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the table is still there."""
-        return self.layout.table("track", "overlaps", self.time, piece).exists()
+        return all(path.exists() for path in self.tables(piece))
 
     def process(self, piece: int) -> Outcome:
         """Count and write the block's table."""
@@ -72,12 +82,13 @@ class TrackOverlaps(PairStep, BlockStep):
         else:
             nothing = np.zeros((0, 0, 0), np.uint64)
             columns = count_overlaps(nothing, nothing, (nothing, nothing) if self.parameters["evidence"] else None)
-        write_table(self.layout.table("track", "overlaps", self.time, piece), columns)
+        (path,) = self.tables(piece)
+        write_table(path, columns)
         return Outcome(digest_arrays(*columns.values()), {"pairs": len(columns["source"])})
 
     def rehash(self, piece: int, record: Record) -> str:
         """The table."""
-        return digest_tables([self.layout.table("track", "overlaps", self.time, piece)])
+        return digest_tables(self.tables(piece))
 
     def _read(self, here: Box, there: Box) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
         """Labels before and after, and both boundary maps if they count."""

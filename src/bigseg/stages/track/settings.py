@@ -41,7 +41,7 @@ def largest_shift(config: Config, plan: SamplePlan) -> Triple:
 
 
 def movie_parameters(plan: SamplePlan) -> Parameters:
-    """The time points; a step names ``times`` in ``looked_up_by``, because one more changes nothing about the others."""
+    """The time points; steps name ``times`` in ``looked_up_by``, because one more changes nothing about the others."""
     return {"times": list(plan.times)}
 
 

@@ -53,13 +53,16 @@ class TrackTable(WholeStep):
         """Write the table of tracks, and for each time point the track of each object."""
         from bigseg.stages.track.lineages import by_windows
         from bigseg.stages.track.space_time import by_volume
+        from bigseg.tracks.table import write_tracks
         from bigseg.volumes.tables import write_table
 
         if self.parameters["method"] == "volume":
             tracks, names = by_volume(self.layout, self.parameters)
         else:
             tracks, names = by_windows(self.layout, self.parameters, self._windows, self._seams)
-        for path, table in zip(self._paths, (tracks, *names), strict=True):
+        table_path, *name_paths = self._paths
+        write_tracks(table_path, tracks)
+        for path, table in zip(name_paths, names, strict=True):
             write_table(path, table)
         columns = (column for table in (tracks, *names) for column in table.values())
         return Outcome(digest_arrays(*columns), {"tracks": int(tracks["track"].max(initial=0))})
@@ -71,7 +74,7 @@ class TrackTable(WholeStep):
     @property
     def _paths(self) -> list[Path]:
         names = [self.layout.table("track", "names", time) for time in self.parameters["times"]]
-        return [self.layout.result_folder / TRACKS, *names]
+        return [self.layout.track_table, *names]
 
     @property
     def _windows(self) -> list[Window]:

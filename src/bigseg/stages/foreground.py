@@ -1,0 +1,178 @@
+"""Stage ``supervoxels``, its foreground: which voxels get supervoxels at all, and the threshold for a time point."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bigseg.errors import UserError
+from bigseg.geometry.box import Box
+from bigseg.layout import Layout
+from bigseg.networks.settings import outputs_of
+from bigseg.resume.digest import digest_json
+from bigseg.resume.files import write_json
+from bigseg.stages.step import (
+    BlockStep,
+    Need,
+    Outcome,
+    Parameters,
+    WholeStep,
+    digest_tables,
+    grid_parameters,
+    holds_figures,
+    read_figures,
+)
+
+if TYPE_CHECKING:
+    from bigseg.config import Config
+    from bigseg.planning.sample import SamplePlan
+    from bigseg.resume.ledger import Record
+
+STANDARD_PROBABILITY = 0.5
+"""From which a network's foreground map says foreground, if nobody says otherwise."""
+
+
+def foreground_parameters(config: Config, plan: SamplePlan) -> Parameters | None:
+    """How foreground is told from background; None where there is no such thing, as in dense tissue.
+
+    Returns:
+        ``map``: ``foreground`` (a network's) or ``boundary`` (its complement); ``threshold``: a probability, or
+        ``otsu``; ``window``: half the window (z, y, x) of the local mean, in voxels.
+
+    Raises:
+        UserError: a threshold is given, but nothing tells foreground.
+    """
+    settings = config.supervoxels
+    wanted, source = settings.foreground_threshold, _foreground_map(config, plan)
+    if wanted == "none" or (wanted == "auto" and source != "foreground"):
+        return None
+    if source is None:
+        network = config.predict.method == "network"
+        raise UserError(
+            f"supervoxels.foreground_threshold: {wanted}, but "
+            + (
+                "the network gives no foreground map"
+                if network
+                else "nothing tells foreground where boundaries are bright (predict.invert: false)"
+            ),
+            "set it to none"
+            + (
+                ", or name the foreground in predict.outputs if the network has one"
+                if network
+                else ", or predict.invert to true where nuclei are bright and what is between them is dark"
+            ),
+        )
+    sampling = plan.sampling if settings.anisotropic else (1.0, 1.0, 1.0)
+    reach = settings.foreground_window
+    window = [
+        0 if n == 1 or (z == 0 and settings.dimension == "stacked_2d") else round(reach / s)
+        for z, (s, n) in enumerate(zip(sampling, plan.grid.shape, strict=True))
+    ]
+    threshold = STANDARD_PROBABILITY if wanted == "auto" else wanted
+    return {"map": source, "threshold": threshold, "window": window}
+
+
+def needs_threshold(config: Config, plan: SamplePlan) -> bool:
+    """Whether a threshold is found for each time point."""
+    found = foreground_parameters(config, plan)
+    return found is not None and found["threshold"] == "otsu"
+
+
+def foreground_level(layout: Layout, time: int, foreground: Parameters) -> int:
+    """The lowest value of the uint8 map that is foreground.
+
+    Raises:
+        UserError: the threshold of the time point is missing or damaged.
+    """
+    from bigseg.kernels.foreground import level_of
+
+    if foreground["threshold"] != "otsu":
+        return level_of(foreground["threshold"])
+    return int(read_figures(layout.foreground_threshold(time))["level"])
+
+
+def _foreground_map(config: Config, plan: SamplePlan) -> str | None:
+    """The map that tells foreground."""
+    if plan.model is not None:
+        return "foreground" if "foreground" in outputs_of(plan.model, config.predict)[0] else None
+    return "boundary" if config.predict.invert else None
+
+
+def _parameters(config: Config, plan: SamplePlan) -> Parameters:
+    """What both steps are told."""
+    found = foreground_parameters(config, plan)
+    return {"map": None if found is None else found["map"]}
+
+
+class SupervoxelsHistogram(BlockStep):
+    """Count the values of the foreground map in a block."""
+
+    stage, step, version = "supervoxels", "histogram", 1
+    passing = True
+
+    @classmethod
+    def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
+        """The grid, and which map."""
+        return {**grid_parameters(plan), **_parameters(config, plan)}
+
+    def needs_within(self, box: Box) -> list[Need]:
+        """The map of the block."""
+        return [Need("predict.blocks", self.grid.touching(box), self.grid.number_of_blocks)]
+
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether the table is still there."""
+        return self.layout.table("supervoxels", "histogram", self.time, piece).exists()
+
+    def process(self, piece: int) -> Outcome:
+        """Count and write the table."""
+        from bigseg.kernels.foreground import count_levels
+        from bigseg.volumes.image import read_foreground
+        from bigseg.volumes.tables import write_table
+
+        box, path = self.grid.box(piece), self.layout.table("supervoxels", "histogram", self.time, piece)
+        values = read_foreground(self.layout, self.time, box, self.grid.shape, self.parameters["map"])
+        write_table(path, {"count": count_levels(values)})
+        return Outcome(digest_tables([path]))
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """The table."""
+        return digest_tables([self.layout.table("supervoxels", "histogram", self.time, piece)])
+
+
+class SupervoxelsThreshold(WholeStep):
+    """Find the threshold of a time point, so that all its blocks have the same."""
+
+    stage, step, version = "supervoxels", "threshold", 1
+    passing = True
+
+    @classmethod
+    def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
+        """How many blocks, and which map."""
+        return {"blocks": plan.grid.number_of_blocks, **_parameters(config, plan)}
+
+    def needs(self, piece: int) -> list[Need]:
+        """All blocks of the time point."""
+        return [Need("supervoxels.histogram", range(self.parameters["blocks"]), self.parameters["blocks"])]
+
+    def process(self, piece: int) -> Outcome:
+        """Add up and write the threshold, as a value of the map and as a probability."""
+        import numpy as np
+
+        from bigseg.kernels.foreground import LEVELS, otsu_level
+        from bigseg.volumes.tables import read_table
+
+        total = np.zeros(LEVELS, np.uint64)
+        for block in range(self.parameters["blocks"]):
+            total += read_table(self.layout.table("supervoxels", "histogram", self.time, block))["count"]
+        level = otsu_level(total)
+        share = float(total[level:].sum() / total.sum())
+        figures = {"level": level, "probability": level / (LEVELS - 1), "share_above": share}
+        write_json(self.layout.foreground_threshold(self.time), figures)
+        return Outcome(digest_json(figures), {"threshold": round(level / (LEVELS - 1), 4)})
+
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether the threshold is still what was written."""
+        return holds_figures(self.layout.foreground_threshold(self.time), record.digest)
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """The threshold."""
+        return digest_json(read_figures(self.layout.foreground_threshold(self.time)))
