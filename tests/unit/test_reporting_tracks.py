@@ -393,7 +393,9 @@ class TestPage:
         assert not step.intact(0, record)
 
     def test_needs(self, movie):
-        assert "track.table" in {need.step for need in movie.step().needs(0)}
+        found = {need.step: need.in_key for need in movie.step().needs(0)}
+        assert found["track.table"]
+        assert not found["track.exports"]
 
     def test_a_movie_without_tracks_has_no_such_section(self, tmp_path):
         made = finished_sample(tmp_path, dividing_cell())

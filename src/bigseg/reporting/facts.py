@@ -16,7 +16,7 @@ import yaml
 
 from bigseg import __version__
 from bigseg.config import Config
-from bigseg.layout import LINEAGES, TRACKING_SCORES, TRACKS, Layout
+from bigseg.layout import LINEAGES, TRACKING_SCORES, Layout
 from bigseg.reporting.figure_files import read_figures
 from bigseg.volumes.tables import read_table
 
@@ -164,9 +164,10 @@ def stage_meaning(stage: str) -> str:
 
 
 _TRACK_FILES = {
-    "tracks.geff": "the tracks as a graph, GEFF; opens in napari, Fiji (Mastodon) and with geff, motile",
-    "tracks.csv": "the tracks as text",
-    "res_track.txt": "the tracks in the format of the Cell Tracking Challenge",
+    "tracks.geff": "the tracks as a graph, GEFF; for the geff package and programs that read its format",
+    "tracks.csv": "the tracks for napari's layer of tracks: track, time point and position in µm",
+    "tracks.graph.json": "the parents of the tracks, for the same layer",
+    "res_track.txt": "the lineage in the format of the Cell Tracking Challenge",
 }
 """Exports of tracks and what they are."""
 
@@ -189,7 +190,7 @@ def files(layout: Layout, parameters: Parameters) -> list[tuple[Path, str]]:
     )
     if tracked:
         found.append(
-            (folder / TRACKS, "one row per object and time point: its track, the track it came from, position")
+            (layout.track_table, "one row per object and time point: its track, the track it came from, position")
         )
         found += [(folder / name, what) for name, what in _TRACK_FILES.items() if (folder / name).exists()]
     if parameters["scored"]:

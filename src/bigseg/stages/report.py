@@ -60,7 +60,9 @@ class ReportPage(WholeStep):
         quality = [
             Need("partition.quality", [0], time=t) for t in self.parameters["times"] if self.parameters["multicut"]
         ]
-        return [*(Need(step, [0]) for step in needed), *quality]
+        # the page says only that these files are there
+        exports = [Need("track.exports", [0], in_key=False)] if self.parameters["tracked"] else []
+        return [*(Need(step, [0]) for step in needed), *exports, *quality]
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether all files are there, also the picture that only movies have, which no rule can declare."""

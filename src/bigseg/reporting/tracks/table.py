@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from bigseg.layout import TRACKS, Layout
+from bigseg.layout import Layout
 from bigseg.volumes.tables import Table, read_table
 
 Rows = NDArray[np.int64]
@@ -95,7 +95,7 @@ def read_tracks(layout: Layout, times: Sequence[int]) -> Tracks:
     Raises:
         UserError: ``tracks.parquet`` is missing or damaged.
     """
-    return tracks_of(read_table(layout.result_folder / TRACKS, _COLUMNS), times)
+    return tracks_of(read_table(layout.track_table, _COLUMNS), times)
 
 
 def tracks_of(table: Table, times: Sequence[int]) -> Tracks:
