@@ -15,10 +15,12 @@ from bigseg.errors import UserError
 from bigseg.geometry.box import Box
 from bigseg.reporting import facts
 from bigseg.reporting.overlay import choose_colours
+from bigseg.reporting.pictures import Pictures
 from bigseg.reporting.planes import Cut, PlaneReader, Volumes
 from bigseg.reporting.tracks import strips as strips_module
 from bigseg.reporting.tracks.figures import fork_segments, history_png, lineages_png, time_edges
 from bigseg.reporting.tracks.history import history_of
+from bigseg.reporting.tracks.section import TrackPictures
 from bigseg.reporting.tracks.strip_figure import pictures, strips_png, words
 from bigseg.reporting.tracks.strips import FRAMES, PIXELS, Strip, choose_strips, diameter_um, read_crop, side_um
 from bigseg.reporting.tracks.table import Tracks, tracks_of
@@ -353,6 +355,19 @@ class TestPage:
         assert (beside == page.pictures["Lineages of cells as trees"]).all()
         assert str(movie.layout.tracks().parent.absolute()) in page.text
         assert "tracks.geff" not in page.text
+
+    def test_mothers_and_daughters_are_told_apart(self, movie):
+        tracking = TrackPictures(movie.layout, movie.parameters)
+        assert tracking.shown.tolist() == [1, 2, 3, 4]
+        assert tracking.families.tolist() == [[1, 2], [1, 3], [2, 3]]
+        reader = PlaneReader(movie.layout, movie.parameters)
+        # by themselves these two have colours that are much alike
+        alike = np.array([[20, 23]], np.uint64)
+        palette = Pictures(reader, [0], 1, np.arange(1, 30, dtype=np.uint64), alike).palette
+        first, second = palette.of(alike[0]) / 255
+        assert np.linalg.norm(first - second) > 0.4
+        first, second = Pictures(reader, [0], 1, np.arange(1, 30, dtype=np.uint64)).palette.of(alike[0]) / 255
+        assert np.linalg.norm(first - second) < 0.2
 
     def test_planes_show_tracks(self, movie):
         reader = PlaneReader(movie.layout, movie.parameters)

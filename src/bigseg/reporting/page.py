@@ -45,8 +45,8 @@ def write_report(layout: Layout, parameters: Parameters) -> None:
     pixel_um = reader.canvas.pixel_um
     objects = facts.Objects(layout, parameters)
     tracking = TrackPictures(layout, parameters) if parameters["tracked"] else None
-    also = None if tracking is None else tracking.shown
-    pictures = Pictures(reader, parameters["times"], parameters["settings"]["report"]["planes"], also)
+    also = {} if tracking is None else {"also": tracking.shown, "apart": tracking.families}
+    pictures = Pictures(reader, parameters["times"], parameters["settings"]["report"]["planes"], **also)
     tracks = None if tracking is None else tracking.draw(reader.volumes, pictures.palette, objects.unit)
     headline = _headline(parameters, objects)
     overview = overview_png(_title(layout.sample, headline), pictures.overview(), pixel_um)

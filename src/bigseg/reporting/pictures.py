@@ -16,6 +16,8 @@ RESULT_COLOUR = (0, 160, 255)
 _PERCENTILES = (0.5, 99.7)
 """Intensities that become black and white, over all shown planes of a time point."""
 
+_NO_IDS, _NO_PAIRS = np.empty(0, np.uint64), np.empty((0, 2), np.uint64)
+
 Panels = dict[str, np.ndarray]
 """Pictures (rows, columns, 3) uint8 by heading."""
 
@@ -36,21 +38,28 @@ class Pictures:
     those of objects, or of tracks where the sample is a movie that has them.
     """
 
-    def __init__(self, reader: PlaneReader, times: Sequence[int], planes: int, also: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        reader: PlaneReader,
+        times: Sequence[int],
+        planes: int,
+        also: np.ndarray = _NO_IDS,
+        apart: np.ndarray = _NO_PAIRS,
+    ) -> None:
         """Look at all planes that will be shown.
 
         Args:
             reader: reads them.
             times: time points of the sample.
             planes: positions along each axis.
-            also: objects or tracks, uint64, that need a colour though they may be in none of the planes.
+            also: (n,) uint64 tracks that need a colour though they may be in none of the planes.
+            apart: (m, 2) uint64 pairs of these that must be told apart like those that touch.
         """
         self._reader = reader
         self.times = choose_times(times)
         self.cuts = reader.canvas.cuts(planes)
         self._limits: dict[int, tuple[float, float]] = {}
-        ids = [np.empty(0, np.uint64) if also is None else also.astype(np.uint64)]
-        pairs = [np.empty((0, 2), np.uint64)]
+        ids, pairs = [also], [apart]
         for time in self.times:
             intensities = []
             for cut in self._all_cuts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,6 +65,18 @@ class TrackPictures:
         """Numbers of the tracks that need a colour, (n,) uint64."""
         members = [row for strip in self._strips for row in strip.members]
         return np.union1d(self._trees.rows, np.array(members, np.int64)).astype(np.uint64) + np.uint64(1)
+
+    @property
+    def families(self) -> np.ndarray:
+        """Pairs of numbers of mother and daughter, and of sisters, among these tracks: (m, 2) uint64."""
+        shown = set(self.shown.tolist())
+        found = [
+            pair
+            for mother in self._tracks.mothers[np.isin(self._tracks.mothers + 1, self.shown)].tolist()
+            for pair in combinations((mother + 1, *(self._tracks.daughters(mother) + 1).tolist()), 2)
+            if shown.issuperset(pair)
+        ]
+        return np.array(found, np.uint64).reshape(-1, 2)
 
     def draw(self, volumes: Volumes, palette: Palette, unit: str) -> Section:
         """Draw everything.
