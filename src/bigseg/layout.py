@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCORES, SEAMS, PROVENANCE, TRACKS = "scores.json", "seams.json", "provenance.json", "tracks.parquet"
-TRACKING_SCORES = "tracking_scores.json"
+TRACKING_SCORES, LINEAGES = "tracking_scores.json", "lineages.png"
 """Files in the folder of a sample's results."""
 TRACKS_KEY = "labels/tracks"
 """Label image of a result in which an object has the same label at all time points."""

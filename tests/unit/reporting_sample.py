@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Sample:
 
     layout: Layout
     parameters: dict[str, Any]
+    objects: dict[str, np.ndarray] = field(default_factory=dict)
 
     def step(self) -> ReportPage:
         """The step under test."""
@@ -74,6 +75,7 @@ def finished_sample(
     *,
     scored: bool = False,
     boundary: bool = True,
+    parents: dict[int, int] | None = None,
     **settings: dict[str, Any],
 ) -> Sample:
     """Write image, labels, boundary map, pyramid, table and, if asked for, truth and scores.
@@ -84,6 +86,7 @@ def finished_sample(
         voxel_size_um: (z, y, x).
         scored: whether there is a truth, here the labels themselves.
         boundary: whether the work folder still holds the boundary map.
+        parents: of a tracked movie, whose labels are tracks from 1 on, the track that divided into another one.
         settings: sections of the configuration.
     """
     raw = np.random.default_rng(0).integers(0, 255, labels.shape, np.uint8)
@@ -95,6 +98,8 @@ def finished_sample(
     if scored:
         sample["truth"] = {**place, "key": "truth"}
     folders = {"results": str(folder / "results"), "work": str(folder / "work")}
+    if parents is None:
+        settings = {"track": {"method": "none"}, **settings}
     config = validate_config({"samples": {"cells": sample}, **folders, **settings}, "config.yaml")
     plan = plan_sample(config, "cells")
     made = Sample(plan.layout, json.loads(json.dumps(ReportPage.resolve(config, plan))))
@@ -106,6 +111,8 @@ def finished_sample(
             coarse = [mode_pool(volume, level.factor) for volume in coarse]
         _write(made.layout.image(number), [volume[None] for volume in image])
         _write(made.layout.labels(number), coarse)
+        if parents is not None:
+            _write(made.layout.tracks(number), [volume.astype(np.uint32) for volume in coarse])
     if boundary:
         _write(made.layout.boundary_map, list(raw))
     parts = [
@@ -114,13 +121,39 @@ def finished_sample(
     ]
     table = pd.concat(parts, ignore_index=True)
     columns = {str(name): column.to_numpy() for name, column in table.items()}
+    made.objects = columns
     write_table(made.layout.result_folder / "objects.parquet", columns)
+    if parents is not None:
+        write_table(made.layout.result_folder / "tracks.parquet", tracks_table(columns, parents))
     if scored:
         write_json(made.layout.scores, SCORES)
     if plan.grid.number_of_blocks > 1:
         tables = [(time, count(volume, volume if scored else None, plan.grid)) for time, volume in enumerate(labels)]
         write_json(made.layout.seams, summarise(plan.grid, 8, 8, tables))
     return made
+
+
+def tracks_table(objects: dict[str, np.ndarray], parents: dict[int, int]) -> dict[str, np.ndarray]:
+    """``tracks.parquet`` of a movie whose objects are named by their tracks, from columns of ``objects.parquet``."""
+    order = np.lexsort((objects["object"], objects["time"]))
+    time, track = objects["time"][order].astype(np.int32), objects["object"][order].astype(np.uint32)
+    span = pd.DataFrame({"time": time, "track": track}).groupby("track")["time"].agg(["min", "max"]).loc[track]
+    parent = np.array([parents.get(int(number), 0) for number in track], np.uint32)
+
+    def generation(number: int) -> int:
+        return 1 + generation(parents[number]) if number in parents else 0
+
+    return {
+        "time": time,
+        "object": objects["object"][order],
+        "track": track,
+        "parent": parent,
+        "generation": np.array([generation(int(number)) for number in track], np.uint16),
+        "start": span["min"].to_numpy(np.int32),
+        "end": span["max"].to_numpy(np.int32),
+        **{f"{axis}_um": objects[f"centroid_{axis}_um"][order] for axis in "zyx"},
+        "volume_um3": objects["volume_um3"][order],
+    }
 
 
 def _write(path: Path, volumes: list[np.ndarray]) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from math import pi
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
 from bigseg import __version__
 from bigseg.config import Config
-from bigseg.layout import Layout
+from bigseg.layout import LINEAGES, TRACKING_SCORES, Layout
 from bigseg.reporting.figure_files import read_figures
 from bigseg.volumes.tables import read_table
 
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("bioimage-cpp", "numpy", "scipy", "pandas", "pyarrow", "zarr", "zarrs", "matplotlib", "snakemake")
 
-_SCORES: dict[str, tuple[str, str, str]] = {
+Meaning = tuple[str, str, str]
+"""Of a score: its name, best value and meaning."""
+
+_SCORES: dict[str, Meaning] = {
     "voi_split": ("VOI split", "0 bits", "Variation of information lost to over-segmentation: cells cut into pieces."),
     "voi_merge": ("VOI merge", "0 bits", "Variation of information lost to under-segmentation: cells joined."),
     "adapted_rand_error": ("Adapted Rand error", "0", "Share of voxel pairs wrongly joined or parted; 1 is worst."),
@@ -36,7 +40,6 @@ _SCORES: dict[str, tuple[str, str, str]] = {
     "n_result": ("Objects found", "", "Objects in the result, over all time points."),
     "n_truth": ("True objects", "", "Objects in the truth, over all time points."),
 }
-"""Name, best value and meaning of each score."""
 
 
 class _SettingsDumper(yaml.SafeDumper):
@@ -116,14 +119,23 @@ def read_scores(layout: Layout) -> list[Score]:
     Raises:
         UserError: ``scores.json`` is missing or damaged.
     """
-    found = read_figures(layout.scores)
+    return explained(read_figures(layout.scores), _SCORES)
+
+
+def explained(found: Mapping[str, Any], meanings: Mapping[str, Meaning]) -> list[Score]:
+    """Scores in the order in which they are explained, then any others; one that there is no value of is a dash."""
     scores = []
-    for key in (*_SCORES, *(key for key in found if key not in _SCORES)):
+    for key in (*meanings, *(key for key in found if key not in meanings)):
         if key in found:
-            name, best, meaning = _SCORES.get(key, (key, "", ""))
-            value = found[key]
-            scores.append(Score(name, f"{value:.4f}" if isinstance(value, float) else str(value), best, meaning))
+            name, best, meaning = meanings.get(key, (key, "", ""))
+            scores.append(Score(name, _score_text(found[key]), best, meaning))
     return scores
+
+
+def _score_text(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def settings_yaml(sample: str, parameters: Parameters) -> str:
@@ -151,24 +163,46 @@ def stage_meaning(stage: str) -> str:
     return Config.model_fields[stage].description or ""
 
 
-def files(layout: Layout, *, scored: bool, seams: bool) -> list[tuple[Path, str]]:
-    """Where the results lie and what is in them."""
+_TRACK_FILES = {
+    "tracks.geff": "the tracks as a graph, GEFF; for the geff package and programs that read its format",
+    "tracks.csv": "the tracks for napari's layer of tracks: track, time point and position in µm",
+    "tracks.graph.json": "the parents of the tracks, for the same layer",
+    "res_track.txt": "the lineage in the format of the Cell Tracking Challenge",
+}
+"""Exports of tracks and what they are."""
+
+
+def files(layout: Layout, parameters: Parameters) -> list[tuple[Path, str]]:
+    """Where the results lie and what is in them; ``parameters`` are those of step ``report.page``."""
     folder = layout.result_folder
+    tracked = parameters["tracked"]
     found = [
         (
             layout.result,
             "image and labels in several resolutions, OME-Zarr 0.5; opens in napari, Fiji (MoBIE), neuroglancer",
         ),
         (layout.labels().parent, "the labels alone; 0 is no object"),
-        (folder / "objects.parquet", "one row per object and time point: size, position, intensity; pandas, R (arrow)"),
     ]
-    if scored:
+    if tracked:
+        found.append((layout.tracks().parent, "the same objects, with the number of its track for each"))
+    found.append(
+        (folder / "objects.parquet", "one row per object and time point: size, position, intensity; pandas, R (arrow)")
+    )
+    if tracked:
+        found.append(
+            (layout.track_table, "one row per object and time point: its track, the track it came from, position")
+        )
+        found += [(folder / name, what) for name, what in _TRACK_FILES.items() if (folder / name).exists()]
+    if parameters["scored"]:
         found.append((layout.scores, "the scores, for programs"))
-    if seams:
+        if (layout.result_folder / TRACKING_SCORES).exists():
+            found.append((layout.result_folder / TRACKING_SCORES, "the scores of the tracks, for programs"))
+    if parameters["seams"]:
         found.append((layout.seams, "what lies on block faces, for programs"))
     found += [
         (folder / "overview.png", "the overview picture"),
         (folder / "sizes.png", "the histogram of sizes"),
+        *([(folder / LINEAGES, "the picture of the lineages")] if tracked else []),
         (layout.folder, "intermediates, ledgers and logs; may be deleted when all is done"),
     ]
     return [(path.absolute(), what) for path, what in found]

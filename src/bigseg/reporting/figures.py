@@ -61,7 +61,7 @@ def panel_png(picture: np.ndarray, pixel_um: float, *, bar: bool) -> bytes:
     axes = figure.add_axes((0, 0, 1, 1))
     _show(axes, picture)
     if bar and min(rows, columns) >= _ROOM_FOR_BAR:
-        _draw_scale_bar(axes, (0, 0, columns, rows), pixel_um, font_size=max(9.0, columns / 45))
+        draw_scale_bar(axes, (0, 0, columns, rows), pixel_um, font_size=max(9.0, columns / 45))
     return png(figure, dpi=_PANEL_DPI)
 
 
@@ -208,7 +208,7 @@ def _draw_orthogonal(axes: Axes, orthogonal: Orthogonal, pixel_um: float, *, bar
                 name, (left, top), (4, -4), textcoords="offset points", color="white", fontsize=8, va="top", bbox=shade
             )
     if bar:
-        _draw_scale_bar(axes, places.get("xy") or next(iter(places.values())), pixel_um, font_size=9)
+        draw_scale_bar(axes, places.get("xy") or next(iter(places.values())), pixel_um, font_size=9)
 
 
 def _show(axes: Axes, picture: np.ndarray) -> None:
@@ -221,8 +221,8 @@ def _draw_line(axes: Axes, across: Sequence[float], down: Sequence[float]) -> No
     axes.plot(across, down, color="white", linewidth=0.7, linestyle=(0, (4, 4)), alpha=0.8)
 
 
-def _draw_scale_bar(axes: Axes, place: tuple[int, int, int, int], pixel_um: float, font_size: float) -> None:
-    """A white bar with its length, at the lower right of a plane at (x, y, columns, rows)."""
+def draw_scale_bar(axes: Axes, place: tuple[int, int, int, int], pixel_um: float, font_size: float) -> None:
+    """Add a white bar with its length, at the lower right of a plane at (x, y, columns, rows)."""
     left, top, columns, rows = place
     length = scale_bar_um(columns * pixel_um)
     bar = AnchoredSizeBar(

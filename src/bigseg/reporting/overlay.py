@@ -67,11 +67,15 @@ class Palette:
     ids: np.ndarray
     colours: np.ndarray
 
+    def of(self, ids: np.ndarray) -> np.ndarray:
+        """The colours (n, 3) uint8 of objects (n,) that are all in the palette."""
+        return self.colours[np.searchsorted(self.ids, ids)]
+
     def paint(self, labels: np.ndarray) -> np.ndarray:
         """A picture (rows, columns, 3) uint8 of labels (rows, columns) that are all in the palette; 0 is black."""
         painted = np.zeros((*labels.shape, 3), np.uint8)
         shown = labels != 0
-        painted[shown] = self.colours[np.searchsorted(self.ids, labels[shown])]
+        painted[shown] = self.of(labels[shown])
         return painted
 
 

@@ -1,4 +1,4 @@
-"""The report of a sample: one HTML page that needs no other file, and two pictures beside it."""
+"""The report of a sample: one HTML page that needs no other file, and pictures beside it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bigseg.layout import Layout
+from bigseg.layout import LINEAGES, Layout
 from bigseg.reporting import facts
 from bigseg.reporting.figures import overview_png, panel_png, sizes_png
 from bigseg.reporting.multicut import read_multicuts
@@ -21,6 +21,7 @@ from bigseg.reporting.planes import PlaneReader
 from bigseg.reporting.seam_words import verdict
 from bigseg.reporting.seams import read_seams, seams_png
 from bigseg.reporting.timings import StageTime, Timings
+from bigseg.reporting.tracks.section import Section, TrackPictures
 from bigseg.resume.files import replacing
 
 if TYPE_CHECKING:
@@ -43,7 +44,10 @@ def write_report(layout: Layout, parameters: Parameters) -> None:
     reader = PlaneReader(layout, parameters)
     pixel_um = reader.canvas.pixel_um
     objects = facts.Objects(layout, parameters)
-    pictures = Pictures(reader, parameters["times"], parameters["settings"]["report"]["planes"])
+    tracking = TrackPictures(layout, parameters) if parameters["tracked"] else None
+    also = {} if tracking is None else {"also": tracking.shown, "apart": tracking.families}
+    pictures = Pictures(reader, parameters["times"], parameters["settings"]["report"]["planes"], **also)
+    tracks = None if tracking is None else tracking.draw(reader.volumes, pictures.palette, objects.unit)
     headline = _headline(parameters, objects)
     overview = overview_png(_title(layout.sample, headline), pictures.overview(), pixel_um)
     sizes = sizes_png(objects.sizes, objects.at_edge, objects.unit)
@@ -62,6 +66,7 @@ def write_report(layout: Layout, parameters: Parameters) -> None:
         "sizes": _embedded(sizes),
         "summary": objects.summary(),
         "scores": facts.read_scores(layout) if parameters["scored"] else [],
+        "tracks": None if tracks is None else _tracks(tracks),
         "seams": _seams(layout) if parameters["seams"] else None,
         "multicuts": read_multicuts(layout, parameters["times"]) if parameters["multicut"] else [],
         "counts": [] if given else [(counts, objects.at(counts.time)) for counts in timings.counts()],
@@ -69,10 +74,12 @@ def write_report(layout: Layout, parameters: Parameters) -> None:
         "total": _total(timings.stages()),
         "settings": facts.settings_yaml(layout.sample, parameters),
         "versions": facts.versions(),
-        "files": facts.files(layout, scored=parameters["scored"], seams=parameters["seams"]),
+        "files": facts.files(layout, parameters),
     }
     _write(layout.result_folder / OVERVIEW, overview)
     _write(layout.result_folder / SIZES, sizes)
+    if tracks is not None:
+        _write(layout.result_folder / LINEAGES, tracks.lineages)
     _write(layout.result_folder / PAGE, _render(content).encode())
 
 
@@ -112,6 +119,18 @@ def _plane(shown: Shown, parameters: Parameters, pixel_um: float) -> dict[str, A
         for number, (heading, picture) in enumerate(shown.panels.items())
     ]
     return {"where": where, "panels": panels}
+
+
+def _tracks(found: Section) -> dict[str, Any]:
+    """The pictures of the tracks, and what is said of them."""
+    return {
+        "lineages": _embedded(found.lineages),
+        "history": _embedded(found.history),
+        "strips": None if found.strips is None else _embedded(found.strips),
+        "summary": found.summary,
+        "drawn": found.drawn,
+        "scores": found.scores,
+    }
 
 
 def _seams(layout: Layout) -> dict[str, Any]:

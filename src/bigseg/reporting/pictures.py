@@ -16,6 +16,8 @@ RESULT_COLOUR = (0, 160, 255)
 _PERCENTILES = (0.5, 99.7)
 """Intensities that become black and white, over all shown planes of a time point."""
 
+_NO_IDS, _NO_PAIRS = np.empty(0, np.uint64), np.empty((0, 2), np.uint64)
+
 Panels = dict[str, np.ndarray]
 """Pictures (rows, columns, 3) uint8 by heading."""
 
@@ -32,34 +34,43 @@ class Shown:
 class Pictures:
     """Draw planes one by one; no more than one plane of each array is in memory.
 
-    Planes are read twice: first to choose contrast and colours, which all pictures share, then to be drawn.
+    Planes are read twice: first to choose contrast and colours, which all pictures share, then to be drawn. Colours are
+    those of objects, or of tracks where the sample is a movie that has them.
     """
 
-    def __init__(self, reader: PlaneReader, times: Sequence[int], planes: int) -> None:
+    def __init__(
+        self,
+        reader: PlaneReader,
+        times: Sequence[int],
+        planes: int,
+        also: np.ndarray = _NO_IDS,
+        apart: np.ndarray = _NO_PAIRS,
+    ) -> None:
         """Look at all planes that will be shown.
 
         Args:
             reader: reads them.
             times: time points of the sample.
             planes: positions along each axis.
+            also: (n,) uint64 tracks that need a colour though they may be in none of the planes.
+            apart: (m, 2) uint64 pairs of these that must be told apart like those that touch.
         """
         self._reader = reader
         self.times = choose_times(times)
         self.cuts = reader.canvas.cuts(planes)
         self._limits: dict[int, tuple[float, float]] = {}
-        ids = [np.empty(0, np.uint64)]
-        pairs = [np.empty((0, 2), np.uint64)]
+        ids, pairs = [also], [apart]
         for time in self.times:
             intensities = []
             for cut in self._all_cuts:
                 intensities.append(reader.image(time, cut)[::2, ::2].reshape(-1))
-                labels = reader.labels(time, cut)
+                _, labels = self._coloured(time, cut)
                 ids.append(np.unique(labels))
                 pairs.append(overlay.touching_pairs(labels))
             low, high = np.percentile(np.concatenate(intensities), _PERCENTILES)
             self._limits[time] = (float(low), float(high))
         found = np.unique(np.concatenate(ids))
-        self._palette = overlay.choose_colours(found[found != 0], np.concatenate(pairs))
+        self.palette = overlay.choose_colours(found[found != 0], np.concatenate(pairs))
 
     def draw(self) -> Iterator[Shown]:
         """All planes, ordered by time point, axis and position."""
@@ -95,12 +106,19 @@ class Pictures:
 
     def _panels(self, time: int, cut: Cut) -> Panels:
         raw = overlay.grey(self._reader.image(time, cut), *self._limits[time])
-        labels = self._reader.labels(time, cut)
+        heading, coloured = self._coloured(time, cut)
         panels = {"raw": raw}
         if (boundary := self._reader.boundary(time, cut)) is not None:
             panels["boundary map"] = overlay.heat(boundary)
-        panels["objects"] = overlay.colour_over(raw, labels, self._palette)
+        panels[heading] = overlay.colour_over(raw, coloured, self.palette)
         if (truth := self._reader.truth(time, cut)) is not None:
             both = overlay.outline_over(raw, truth, TRUTH_COLOUR, broad=True)
-            panels["truth (orange), result (blue)"] = overlay.outline_over(both, labels, RESULT_COLOUR)
+            panels["truth (orange), result (blue)"] = overlay.outline_over(
+                both, self._reader.labels(time, cut), RESULT_COLOUR
+            )
         return panels
+
+    def _coloured(self, time: int, cut: Cut) -> tuple[str, np.ndarray]:
+        """What is painted in colour, with its heading."""
+        tracks = self._reader.tracks(time, cut)
+        return ("objects", self._reader.labels(time, cut)) if tracks is None else ("tracks", tracks)

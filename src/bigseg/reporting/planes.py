@@ -6,7 +6,7 @@ planes of anisotropic volumes have their true proportions and can be laid beside
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -129,6 +129,37 @@ class Canvas:
         return all(self.shape[side] > 1 and self.pixels(side) >= _THINNEST_PICTURE for side in sides)
 
 
+class Volumes:
+    """The image and the labels of a finished sample at all levels of the pyramid, opened when they are first read."""
+
+    def __init__(self, layout: Layout, parameters: Parameters) -> None:
+        """Nothing is opened yet; ``parameters`` are those of step ``report.page``."""
+        self._layout = layout
+        self._parameters = parameters
+        self.shape = triple(parameters["shape"])
+        z, y, x = parameters["voxel_size_um"]
+        self.voxel_size_um = (z, y, x)
+        self.levels = pyramid_levels(self.shape, self.voxel_size_um, parameters["settings"]["pyramid"]["smallest"])
+        self.image = cache(self._open_image)
+        self.labels = cache(lambda level: VolumeArray(layout.labels(level), "tzyx"))
+        self.tracks = cache(lambda level: VolumeArray(layout.tracks(level), "tzyx"))
+
+    @property
+    def channel(self) -> int:
+        """The channel that is segmented."""
+        number: int = self._parameters["channel"]
+        return number
+
+    def finest(self, fits: Callable[[Level], bool]) -> int:
+        """The number of the finest level for which something holds, or of the coarsest there is."""
+        return next((number for number, level in enumerate(self.levels) if fits(level)), len(self.levels) - 1)
+
+    def _open_image(self, level: int) -> Readable:
+        if level == 0:
+            return open_image(self._layout, self._parameters, self.shape)
+        return open_coarse_image(self._layout, level)
+
+
 class PlaneReader:
     """Read planes of a finished sample as pictures (rows, columns) on its canvas, by the nearest voxel."""
 
@@ -141,39 +172,37 @@ class PlaneReader:
         """
         self._layout = layout
         self._parameters = parameters
-        shape = triple(parameters["shape"])
-        z, y, x = parameters["voxel_size_um"]
-        self.canvas = Canvas(shape, (z, y, x))
-        self._levels = pyramid_levels(shape, (z, y, x), parameters["settings"]["pyramid"]["smallest"])
-        self._image = cache(self._open_image)
-        self._labels = cache(lambda level: VolumeArray(layout.labels(level), "tzyx"))
+        self.volumes = Volumes(layout, parameters)
+        self.canvas = Canvas(self.volumes.shape, self.volumes.voxel_size_um)
 
     def image(self, time: int, cut: Cut) -> np.ndarray:
         """Intensities of the channel that is segmented."""
         number = self._level_for(cut)
-        return self._sample(self._image(number), time, self._parameters["channel"], cut, self._levels[number])
+        return self._sample(self.volumes.image(number), time, self.volumes.channel, cut, number)
 
     def labels(self, time: int, cut: Cut) -> np.ndarray:
         """Objects, uint64; 0 is none."""
         number = self._level_for(cut)
-        return self._sample(self._labels(number), time, 0, cut, self._levels[number])
+        return self._sample(self.volumes.labels(number), time, 0, cut, number)
+
+    def tracks(self, time: int, cut: Cut) -> np.ndarray | None:
+        """Tracks, uint32; 0 is none. None where the sample is not tracked."""
+        if not self._parameters["tracked"]:
+            return None
+        number = self._level_for(cut)
+        return self._sample(self.volumes.tracks(number), time, 0, cut, number)
 
     def boundary(self, time: int, cut: Cut) -> np.ndarray | None:
         """The boundary map, uint8; None where the work folder holds none (any more) of the time point."""
         if self._boundary is None or not self._boundary.holds(time):
             return None
-        return self._sample(self._boundary, time, 0, cut, self._levels[0])
+        return self._sample(self._boundary, time, 0, cut, 0)
 
     def truth(self, time: int, cut: Cut) -> np.ndarray | None:
         """Labels of the truth; None where the sample has none."""
         if self._truth is None:
             return None
-        return self._sample(self._truth, time, 0, cut, self._levels[0])
-
-    def _open_image(self, level: int) -> Readable:
-        if level == 0:
-            return open_image(self._layout, self._parameters, self.canvas.shape)
-        return open_coarse_image(self._layout, level)
+        return self._sample(self._truth, time, 0, cut, 0)
 
     @cached_property
     def _boundary(self) -> VolumeArray | None:
@@ -189,15 +218,13 @@ class PlaneReader:
 
     def _level_for(self, cut: Cut) -> int:
         """The finest level whose plane is small enough, or the coarsest there is."""
-        fitting = (
-            number
-            for number, level in enumerate(self._levels)
-            if max(level.shape[side] for side in cut.rows_and_columns) <= LONGEST_PLANE
+        return self.volumes.finest(
+            lambda level: max(level.shape[side] for side in cut.rows_and_columns) <= LONGEST_PLANE
         )
-        return next(fitting, len(self._levels) - 1)
 
-    def _sample(self, source: Readable, time: int, channel: int, cut: Cut, level: Level) -> np.ndarray:
-        """Read a plane strip by strip, keeping of each only the voxels that the picture shows."""
+    def _sample(self, source: Readable, time: int, channel: int, cut: Cut, number: int) -> np.ndarray:
+        """Read a plane of a level strip by strip, keeping of each only the voxels that the picture shows."""
+        level = self.volumes.levels[number]
         down, across = cut.rows_and_columns
         rows, columns = (self._nearest(axis, level) for axis in (down, across))
         position = min(cut.position // level.scale[cut.axis], level.shape[cut.axis] - 1)

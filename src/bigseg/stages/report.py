@@ -6,10 +6,11 @@ import json
 from typing import TYPE_CHECKING
 
 from bigseg.errors import UserError
-from bigseg.layout import MADE_AGAIN, PROVENANCE
+from bigseg.layout import LINEAGES, MADE_AGAIN, PROVENANCE
 from bigseg.resume.digest import digest_file, digest_json
 from bigseg.stages.partition.settings import MULTICUTS
 from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, grid_parameters, image_parameters
+from bigseg.stages.track.settings import is_tracked
 
 if TYPE_CHECKING:
     from bigseg.config import Config
@@ -24,7 +25,7 @@ _NO_RESULT = {"samples", "results", "work", "execution"}
 class ReportPage(WholeStep):
     """Write the page and the pictures."""
 
-    stage, step, version, per_time = "report", "page", 3, False
+    stage, step, version, per_time = "report", "page", 4, False
     files = ("report.html", "overview.png", "sizes.png")
 
     @classmethod
@@ -41,6 +42,7 @@ class ReportPage(WholeStep):
             "channel": config.predict.channel,
             "voxel_size_um": list(plan.voxel_size_um),
             "times": list(plan.times),
+            "tracked": is_tracked(config, plan),
             "scored": plan.sample.truth is not None,
             "multicut": config.partition.method in MULTICUTS and plan.sample.segmentation is None,
             "seams": plan.grid.number_of_blocks > 1,
@@ -51,14 +53,25 @@ class ReportPage(WholeStep):
         }
 
     def needs(self, piece: int) -> list[Need]:
-        """The finished labels, the table of objects, the scores, and what lies on block faces."""
+        """The finished labels, the tables of objects and tracks, the scores, and what lies on block faces."""
         needed = ["pyramid.metadata", "measure.table"]
+        needed += ["track.table"] if self.parameters["tracked"] else []
         needed += ["evaluate.scores"] if self.parameters["scored"] else []
         needed += ["seams.summary"] if self.parameters["seams"] else []
         quality = [
             Need("partition.quality", [0], time=t) for t in self.parameters["times"] if self.parameters["multicut"]
         ]
-        return [*(Need(step, [0]) for step in needed), *quality]
+        # the page says only that these files are there
+        exports = [Need("track.exports", [0], in_key=False)] if self.parameters["tracked"] else []
+        return [*(Need(step, [0]) for step in needed), *exports, *quality]
+
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether all files are there, also the picture that only movies have, which no rule can declare."""
+        return all((self.layout.result_folder / name).exists() for name in self._written)
+
+    @property
+    def _written(self) -> tuple[str, ...]:
+        return (*self.files, LINEAGES) if self.parameters["tracked"] else self.files
 
     def process(self, piece: int) -> Outcome:
         """Draw the pictures and write the page."""
@@ -66,7 +79,7 @@ class ReportPage(WholeStep):
 
         write_report(self.layout, self.parameters)
         # The page tells when it was made, so its files are no part of the digest: that must come out the same again.
-        written = {name: digest_file(self.layout.result_folder / name) for name in self.files}
+        written = {name: digest_file(self.layout.result_folder / name) for name in self._written}
         return Outcome(digest_json(self.parameters), {"files": written})
 
     def rehash(self, piece: int, record: Record) -> str:

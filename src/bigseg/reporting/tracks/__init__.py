@@ -1,0 +1,1 @@
+"""What the report shows of the tracks of a movie: trees, figures over time, strips of pictures, words."""
