@@ -14,6 +14,7 @@ import os
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -111,8 +112,31 @@ def make_volume(path: Path, seed: list[int], geometry: np.ndarray | None) -> Non
     partial.replace(path)
 
 
-def configuration(folder: Path, epochs: int, seed: int, start: Path | None = None) -> Training:
-    """The training, or the second one, which goes on from the model ``start`` with half of the learning rate."""
+class Part(NamedTuple):
+    """One of the trainings, each of which goes on from the model of the one before.
+
+    Attributes:
+        name: of the folder with its model.
+        rate: the largest learning rate.
+        target: what the network learns to show.
+    """
+
+    name: str
+    rate: float
+    target: dict[str, float]
+
+
+PARTS = (
+    Part("membrane", 2e-3, {"grow": 1.0}),
+    Part("second", 1e-3, {"grow": 1.0}),
+    # Thick walls taught it to find walls that are hard to see; ridges teach it where in them the boundary is.
+    Part("third", 1e-3, {"softness": 1.0}),
+)
+
+
+def configuration(folder: Path, number: int, epochs: int, seed: int, start: Path | None) -> Training:
+    """The settings of a part, which goes on from the model ``start``."""
+    part = PARTS[number]
 
     def volumes(kind: str, count: int) -> list[dict[str, object]]:
         paths = [str(folder / f"{kind}{i:03d}.h5") for i in range(count)]
@@ -120,7 +144,7 @@ def configuration(folder: Path, epochs: int, seed: int, start: Path | None = Non
 
     return Training.model_validate(
         {
-            "output": str(folder / ("membrane" if start is None else "second")),
+            "output": str(folder / part.name),
             "train": volumes("learn", VOLUMES),
             "validate_on": volumes("compare", COMPARED),
             "normalise": "percentiles",
@@ -131,9 +155,9 @@ def configuration(folder: Path, epochs: int, seed: int, start: Path | None = Non
                 "layer_order": "bcr",
                 "initial_model": str(start) if start else None,
             },
-            "target": {"grow": 1.0},
+            "target": part.target,
             "loss": {"name": "bce_dice"},
-            "optimiser": {"learning_rate": 1e-3 if start else 2e-3, "schedule": "cosine"},
+            "optimiser": {"learning_rate": part.rate, "schedule": "cosine"},
             "augment": {
                 "elastic": 0.0,  # the cells are as varied as deformation could make them
                 "contrast": 0.25,
@@ -145,7 +169,7 @@ def configuration(folder: Path, epochs: int, seed: int, start: Path | None = Non
             "precision": "bfloat16",
             "epochs": epochs,
             "iterations": 100,
-            "seed": seed + 1000 * (start is not None),  # other patches than before
+            "seed": seed + 1000 * number,  # other patches than before
             "validation": {"every": 2},
             "name": "bigseg membrane",
             "description": "A small U-Net that finds stained membranes, trained on synthetic tissue.",
@@ -170,10 +194,10 @@ def main() -> None:
     parser.add_argument(
         "--epochs",
         type=int,
-        nargs=2,
-        default=(14, 5),
+        nargs=len(PARTS),
+        default=(14, 5, 20),
         metavar="N",
-        help="epochs of 100 iterations, first and second training (14 5)",
+        help="epochs of 100 iterations of each of the trainings (14 5 20)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another number, another model (0)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the network (1)")
@@ -188,9 +212,10 @@ def main() -> None:
         for i in range(count):
             stream = [arguments.seed, len(kind), i]
             make_volume(arguments.folder / f"{kind}{i:03d}.h5", stream, geometry)
-    first = train(configuration(arguments.folder, arguments.epochs[0], arguments.seed), threads=arguments.threads)
-    last = configuration(arguments.folder, arguments.epochs[1], arguments.seed, Path(first.model))
-    done = train(last, threads=arguments.threads)
+    model: Path | None = None
+    for number, epochs in enumerate(arguments.epochs):
+        done = train(configuration(arguments.folder, number, epochs, arguments.seed, model), threads=arguments.threads)
+        model = Path(done.model)
     if arguments.ship:
         ship(Path(done.model))
     print(json.dumps(asdict(done)))

@@ -437,3 +437,17 @@ def test_a_damaged_checkpoint(tmp_path: Path, tissue: Path) -> None:
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(UserError, match="no checkpoint of a training"):
         train(tiny_training(tmp_path, tissue, epochs=2), device="cpu")
+
+
+def test_a_checkpoint_from_before_a_key_was_added(tmp_path: Path, tissue: Path) -> None:
+    """What such a training did is what the key's default says."""
+    config = tiny_training(tmp_path, tissue, epochs=1)
+    train(config, device="cpu")
+    path = folder_of(config) / "last_checkpoint.pytorch"
+    content = torch.load(path, weights_only=True)
+    before = json.loads(content["config"])
+    del before["target"]["softness"]
+    torch.save({**content, "config": json.dumps(before)}, path)
+    assert train(tiny_training(tmp_path, tissue, epochs=2), device="cpu").epochs == 2
+    with pytest.raises(UserError, match=r"target\.softness was 0\.0, is 1\.0"):
+        train(tiny_training(tmp_path, tissue, epochs=3, target={"softness": 1.0}), device="cpu")

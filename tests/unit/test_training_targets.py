@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -70,6 +72,20 @@ def test_boundaries_grow_in_physical_proportion() -> None:
     assert not boundary_target(one, 1.0, grow=1.0).values.any()
 
 
+def test_soft_boundaries_fall_off_in_physical_proportion() -> None:
+    labels = np.ones((8, 14, 16), int)
+    labels[..., 8:] = 2
+    values = boundary_target(labels, 0.0, softness=1.5, sampling=(2.0, 1.0, 1.0)).values[0]
+    beyond = np.array([7, 6, 5, 4, 3, 2, 1, 0, 0, 1, 2, 3, 4, 5, 6, 7])  # voxels from the two on either side
+    expected = np.where(beyond <= 4.5, np.exp(-(beyond**2) / (2 * 1.5**2)), 0)
+    assert np.allclose(values[3, 5], expected, atol=1e-6)
+    layers = np.where(np.arange(8)[:, None, None] < 4, 1, 2) * np.ones(labels.shape, int)
+    deep = boundary_target(layers, 0.0, softness=1.5, sampling=(2.0, 1.0, 1.0)).values[0]
+    assert np.allclose(deep[:, 0, 0], [0, np.exp(-16 / 4.5), np.exp(-4 / 4.5), 1, 1, *deep[5:, 0, 0]], atol=1e-6)
+    grown = boundary_target(labels, 0.0, grow=1.0, softness=1.5).values[0]
+    assert np.allclose(grown[3, 5, 9:], values[3, 5, 8:-1], atol=1e-6)
+
+
 def test_boundary_without_smoothing() -> None:
     labels = cells()
     assert np.array_equal(boundary_target(labels, 0.0).values[0], find_boundaries(labels))
@@ -80,23 +96,25 @@ def test_boundary_without_smoothing() -> None:
     st.integers(0, 1000),
     st.sampled_from([0.0, 1.0]),
     st.sampled_from([0.0, 1.0, 1.5, 2.0]),
+    st.sampled_from([0.0, 0.7]),
     st.sampled_from([1.0, 2.0]),
 )
 def test_what_is_known_is_the_same_whatever_unlabelled_voxels_are(
-    seed: int, sigma: float, grow: float, depth: float
+    seed: int, sigma: float, grow: float, softness: float, depth: float
 ) -> None:
     rng = np.random.default_rng(seed)
     sampling = (depth, 1.0, 1.0)
+    drawn = partial(boundary_target, sigma=sigma, grow=grow, softness=softness, sampling=sampling)
     labels = cells(seed, (8, 12, 14))
-    truth = boundary_target(labels, sigma, grow=grow, sampling=sampling).values
+    truth = drawn(labels).values
     hidden = labels == labels[4, 6, 7]
     hidden |= rng.random(labels.shape) < 0.01
-    target = boundary_target(np.where(hidden, 99, labels), sigma, 99, grow=grow, sampling=sampling)
+    target = drawn(np.where(hidden, 99, labels), ignore=99)
     assert not target.known[0][hidden].any()
     assert np.array_equal(target.values[target.known], truth[target.known])
     kinds = (np.full(labels.shape, 50), rng.integers(0, 9, labels.shape), cells(seed + 1, labels.shape))
     for other in kinds:
-        values = boundary_target(np.where(hidden, other, labels), sigma, grow=grow, sampling=sampling).values
+        values = drawn(np.where(hidden, other, labels)).values
         assert np.array_equal(target.values[target.known], values[target.known])
 
 
@@ -177,6 +195,7 @@ def test_affinities_of_a_patch_smaller_than_the_offset() -> None:
     [
         Target(),
         Target(grow=1.0),
+        Target(grow=0.5, softness=1.2),
         Target(kind="foreground_boundary"),
         Target(kind="affinity", offsets=[list(o) for o in OFFSETS]),
         Target(kind="boundary_affinity", offsets=[[0, 0, -9], [-1, 0, 0]]),

@@ -81,6 +81,11 @@ class Target(Settings):
         description="Distance, in voxels of the finest axis, by which boundaries grow after that. Helps where the "
         "image is blurred, so that nobody could tell a boundary's place to the voxel.",
     )
+    softness: NotNegative = Field(
+        default=0.0,
+        description="Standard deviation, in voxels of the finest axis, of the Gaussian by which boundaries fall off on "
+        "both sides; 0 is a step. The network then shows ridges, whose crest tells a watershed where the boundary is.",
+    )
     offsets: Annotated[list[Offset], Field(min_length=1)] = Field(
         default=[[-1, 0, 0], [0, -1, 0], [0, 0, -1]],
         description="`affinity`, `boundary_affinity`: offsets (z, y, x) in voxels.",

@@ -97,7 +97,8 @@ def load(
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         told = json.loads(content["progressed"])
-        before = json.loads(content["config"])
+        # Through the model, because a key that was added since then had what is its default now.
+        before = json.loads(Training.model_validate_json(content["config"]).model_dump_json())
     except Exception as error:  # what a damaged file leads to depends on where it is damaged
         raise UserError(f"{path}: is no checkpoint of a training ({type(error).__name__})", start_anew) from error
     now = json.loads(config.model_dump_json())

@@ -6,6 +6,7 @@ Sources: boundaries, Wolny (000 §2.2.1, eq. 2.1); foreground and boundary, GoNu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -17,12 +18,15 @@ from bigseg.geometry.box import Triple, triple
 _TRUNCATE = 4.0
 """Standard deviations at which the Gaussian of the boundaries ends."""
 
+_FALL_ENDS = 3.0
+"""Standard deviations at which a boundary's soft side ends."""
+
 
 class Targets(NamedTuple):
     """Targets of a patch.
 
     Attributes:
-        values: (channels, z, y, x) float32, 0 or 1.
+        values: (channels, z, y, x) float32, 0 or 1; between them on the soft sides of boundaries.
         known: the same shape, bool: where the labels tell; elsewhere no loss is counted.
     """
 
@@ -59,6 +63,7 @@ def boundary_target(
     ignore: int | None = None,
     *,
     grow: float = 0.0,
+    softness: float = 0.0,
     sampling: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> Targets:
     """Boundaries, smoothed by a Gaussian and cut at 0.5 (eq. 2.1), one channel.
@@ -69,27 +74,33 @@ def boundary_target(
         ignore: label of voxels that are not labelled; where the target depends on them it is not known.
         grow: distance, in voxels of the finest axis, by which boundaries grow in the end. Where the image does not tell
             exactly where a boundary is, thin ones are predicted with low probabilities.
+        softness: standard deviation, in voxels of the finest axis, of the Gaussian by which boundaries fall off on both
+            sides; 0 is a step. A network then shows a ridge, whose crest is where a watershed puts the boundary.
         sampling: voxel size (z, y, x) relative to the finest axis.
     """
     edges = find_boundaries(labels)
     if ignore is None or not (labels == ignore).any():
-        return Targets(_drawn(edges, sigma, grow, sampling)[None].astype(np.float32), np.ones((1, *labels.shape), bool))
+        return Targets(_drawn(edges, sigma, grow, softness, sampling)[None], np.ones((1, *labels.shape), bool))
     # Whatever labels these voxels had, edges are at least those between labelled voxels and at most all that touch
     # them; smoothing, cutting and growing keep that order, so where both lead to the same target, it is known.
     touched = ndimage.binary_dilation(labels == ignore)
-    least = _drawn(find_boundaries(labels, ignore), sigma, grow, sampling)
-    most = _drawn(edges | touched, sigma, grow, sampling)
-    return Targets(least[None].astype(np.float32), ((least == most) & ~touched)[None])
+    least = _drawn(find_boundaries(labels, ignore), sigma, grow, softness, sampling)
+    most = _drawn(edges | touched, sigma, grow, softness, sampling)
+    return Targets(least[None], ((least == most) & ~touched)[None])
 
 
-def _drawn(edges: np.ndarray, sigma: float, grow: float, sampling: Sequence[float]) -> np.ndarray:
-    """Edges (z, y, x) smoothed, cut at 0.5 and grown; more edges never make less."""
+def _drawn(edges: np.ndarray, sigma: float, grow: float, softness: float, sampling: Sequence[float]) -> np.ndarray:
+    """Edges (z, y, x) smoothed, cut at 0.5, grown and softened, float32; more edges never make less."""
     if sigma > 0:
         per_axis = [sigma if n > 1 else 0.0 for n in edges.shape]  # planes of a 2D network see no others
         edges = ndimage.gaussian_filter(edges.astype(np.float32), per_axis, truncate=_TRUNCATE) > 0.5
-    if grow > 0 and edges.any():
-        edges = ndimage.distance_transform_edt(~edges, sampling=sampling) <= grow
-    return edges
+    if not edges.any() or (grow == 0 and softness == 0):
+        return edges.astype(np.float32)
+    beyond = np.maximum(ndimage.distance_transform_edt(~edges, sampling=sampling) - grow, 0)
+    if softness == 0:
+        return (beyond == 0).astype(np.float32)
+    fall = np.exp(-0.5 * (beyond / softness) ** 2)
+    return np.where(beyond <= _FALL_ENDS * softness, fall, 0).astype(np.float32)
 
 
 def foreground_boundary_target(
@@ -98,10 +109,11 @@ def foreground_boundary_target(
     ignore: int | None = None,
     *,
     grow: float = 0.0,
+    softness: float = 0.0,
     sampling: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> Targets:
     """Two channels: foreground (labels other than 0), and boundaries as in :func:`boundary_target`."""
-    boundary = boundary_target(labels, sigma, ignore, grow=grow, sampling=sampling)
+    boundary = boundary_target(labels, sigma, ignore, grow=grow, softness=softness, sampling=sampling)
     labelled = np.ones(labels.shape, bool) if ignore is None else labels != ignore
     foreground = (labels != 0).astype(np.float32)
     return Targets(
@@ -140,14 +152,22 @@ def make_targets(labels: np.ndarray, target: Target, sampling: Sequence[float]) 
     """
     if target.kind == "affinity":
         return affinity_target(labels, offsets_of(target), target.ignore_label)
+    drawn = partial(
+        boundary_target if target.kind != "foreground_boundary" else foreground_boundary_target,
+        labels,
+        target.sigma,
+        target.ignore_label,
+        grow=target.grow,
+        softness=target.softness,
+        sampling=sampling,
+    )
     if target.kind == "boundary_affinity":
-        boundary = boundary_target(labels, target.sigma, target.ignore_label, grow=target.grow, sampling=sampling)
+        boundary = drawn()
         affinities = affinity_target(labels, offsets_of(target), target.ignore_label)
         return Targets(
             np.concatenate([boundary.values, affinities.values]), np.concatenate([boundary.known, affinities.known])
         )
-    make = foreground_boundary_target if target.kind == "foreground_boundary" else boundary_target
-    return make(labels, target.sigma, target.ignore_label, grow=target.grow, sampling=sampling)
+    return drawn()
 
 
 def target_margin(target: Target) -> Triple:
@@ -155,7 +175,7 @@ def target_margin(target: Target) -> Triple:
     longest = [max((abs(o[axis]) for o in offsets_of(target)), default=0) for axis in range(3)]
     if target.kind == "affinity":
         return triple(longest)
-    reach = 1 + int(_TRUNCATE * target.sigma + 0.5) + int(target.grow)
+    reach = 1 + int(_TRUNCATE * target.sigma + 0.5) + int(target.grow + _FALL_ENDS * target.softness)
     return triple([max(reach, n) for n in longest])
 
 
