@@ -148,8 +148,8 @@ def demo(folder: Path) -> dict[str, dict[str, float]]:
     """What the demo costs, and what it costs again when nothing is to be done."""
     folder.mkdir()
     timed(folder, str(REPOSITORY / "scripts" / "make_demo_data.py"), "data/demo")
-    command = ("-m", "snakemake", "--snakefile", str(SNAKEFILE), "--cores", "2")
-    command += ("--configfile", str(REPOSITORY / "config" / "demo.yaml"))
+    command = ["-m", "snakemake", "--snakefile", str(SNAKEFILE), "--cores", "2"]
+    command += ["--configfile", str(REPOSITORY / "config" / "demo.yaml")]
     first = timed(folder, *command)
     again = timed(folder, *command)
     if "Nothing to be done" not in (folder / "out.txt").read_text():
