@@ -98,7 +98,7 @@ def _drawn(edges: np.ndarray, sigma: float, grow: float, softness: float, sampli
         return edges.astype(np.float32)
     beyond = np.maximum(ndimage.distance_transform_edt(~edges, sampling=sampling) - grow, 0)
     if softness == 0:
-        return (beyond == 0).astype(np.float32)
+        return np.asarray(beyond == 0, np.float32)
     fall = np.exp(-0.5 * (beyond / softness) ** 2)
     return np.where(beyond <= _FALL_ENDS * softness, fall, 0).astype(np.float32)
 
