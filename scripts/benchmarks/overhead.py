@@ -2,7 +2,9 @@
 
 Blocks outside the mask are worked through in one process, step by step as jobs do, with one thread; the blocks of the
 mask are not counted. Then Snakemake plans a volume of 100,000 blocks and one of 20 time points, each in a process of
-its own, whose input is an array that has metadata and no voxels. The last line is one JSON object.
+its own, whose input is an array that has metadata and no voxels; ``bigseg status`` tells how far the first one is, when
+nothing is done and when all markers are there. Last, the demo is run, and run again when there is nothing to do. The
+last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -22,12 +24,18 @@ from typing import Any
 import numpy as np
 import zarr
 
+from bigseg.config.samples import owner
+from bigseg.geometry.batches import parse_batch
 from bigseg.geometry.grid import Grid
 from bigseg.kernels.tissue import Tissue
 from bigseg.planning.workflow import Workflow
+from bigseg.resume.digest import digest_json
+from bigseg.resume.marker import Marker
 from bigseg.runner import run_unit
+from bigseg.volumes.image import claim_result
 
-SNAKEFILE = Path(__file__).resolve().parents[2] / "Snakefile"
+REPOSITORY = Path(__file__).resolve().parents[2]
+SNAKEFILE = REPOSITORY / "Snakefile"
 BLOCK = 32
 SKIPPED = (
     "supervoxels.blocks",
@@ -93,22 +101,60 @@ def planned(folder: Path, shape: tuple[int, ...], axes: str, block: int) -> dict
     sample = {"input": {"path": "image.zarr", "axes": axes, "voxel_size_um": [1, 1, 1]}}
     settings = {**settings_of(folder, sample, block), "results": "results", "work": "work"}
     (folder / "config.yaml").write_text(json.dumps(settings))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--cores", "1", "-n"]
+    cost = timed(folder, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--cores", "1", "-n")
+    jobs = next(line.split()[1] for line in (folder / "out.txt").read_text().splitlines() if line.startswith("total"))
+    return {**cost, "jobs": int(jobs)}
+
+
+def timed(folder: Path, *arguments: str) -> dict[str, float]:
+    """Seconds and memory of a run of Python in a folder; what it prints goes to ``out.txt`` there."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    command = [sys.executable, *arguments]
     started = time.perf_counter()
     with (folder / "out.txt").open("w") as out:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
     if status:
         code = os.waitstatus_to_exitcode(status)
-        raise SystemExit(f"snakemake ended with {code}\n{(folder / 'out.txt').read_text()[-2000:]}")
-    jobs = next(line.split()[1] for line in (folder / "out.txt").read_text().splitlines() if line.startswith("total"))
+        raise SystemExit(f"{' '.join(command)} ended with {code}\n{(folder / 'out.txt').read_text()[-2000:]}")
     return {
         "s": time.perf_counter() - started,
         "cpu_s": usage.ru_utime + usage.ru_stime,
         "gb": usage.ru_maxrss / 1e6,
-        "jobs": int(jobs),
     }
+
+
+def status_of(folder: Path) -> dict[str, float]:
+    """Seconds and memory of ``bigseg status`` in a folder, and how many jobs it says are done."""
+    cost = timed(folder, "-c", "from bigseg.cli import main; main()", "status", "--json")
+    told = json.loads((folder / "out.txt").read_text().splitlines()[-1])
+    return {**cost, "done": sum(times["done"] for stages in told["s"].values() for times in stages.values())}
+
+
+def write_markers(folder: Path) -> None:
+    """The markers of all jobs, as long as those of a real run, and a result without voxels."""
+    with contextlib.chdir(folder):
+        jobs = Workflow(json.loads(Path("config.yaml").read_text()), "config.yaml")
+        claim_result(jobs.plans["s"].layout, owner(jobs.plans["s"].sample))
+        for name, sample, when, batch in jobs.jobs():
+            step = jobs.step(name, sample, when)
+            pieces = range(step.number_of_pieces) if batch is None else parse_batch(batch, step.number_of_pieces)
+            digests = {piece: digest_json([name, piece]) for piece in pieces}
+            marker = Marker(name, when, step.version, digest_json(step.dependence), digests)
+            marker.write(step.layout.marker(step.stage, when, step.unit(batch)))
+
+
+def demo(folder: Path) -> dict[str, dict[str, float]]:
+    """What the demo costs, and what it costs again when nothing is to be done."""
+    folder.mkdir()
+    timed(folder, str(REPOSITORY / "scripts" / "make_demo_data.py"), "data/demo")
+    command = ["-m", "snakemake", "--snakefile", str(SNAKEFILE), "--cores", "2"]
+    command += ["--configfile", str(REPOSITORY / "config" / "demo.yaml")]
+    first = timed(folder, *command)
+    again = timed(folder, *command)
+    if "Nothing to be done" not in (folder / "out.txt").read_text():
+        raise SystemExit("the second run of the demo did something")
+    return {"first": first, "again": again}
 
 
 def main() -> None:
@@ -126,9 +172,18 @@ def main() -> None:
             print(f"| {step} | {cost['wall']:.2f} | {cost['cpu']:.2f} |", flush=True)
         many = planned(folder / "many", (46 * 64, 47 * 64, 47 * 64), "zyx", 64)
         times = planned(folder / "times", (20, 512, 1024, 1024), "tzyx", 128)
+        fresh = status_of(folder / "many")
+        write_markers(folder / "many")
+        complete = status_of(folder / "many")
+        again = demo(folder / "demo")
     print("\n| `snakemake -n` | jobs | wall s | CPU s | GB |\n|---|---|---|---|---|")
     for what, cost in (("101,614 blocks", many), ("20 time points", times)):
         print(f"| {what} | {cost['jobs']:.0f} | {cost['s']:.1f} | {cost['cpu_s']:.1f} | {cost['gb']:.2f} |")
+    print("\n| | jobs done | wall s | CPU s |\n|---|---|---|---|")
+    for what, cost in (("`bigseg status`, 101,614 blocks", fresh), ("`bigseg status`, all done", complete)):
+        print(f"| {what} | {cost['done']:.0f} | {cost['s']:.1f} | {cost['cpu_s']:.1f} |")
+    for what, cost in (("demo", again["first"]), ("demo again, nothing to do", again["again"])):
+        print(f"| {what} | | {cost['s']:.1f} | {cost['cpu_s']:.1f} |")
     skipped = [steps[step] for step in SKIPPED]
     print(
         json.dumps(
@@ -143,6 +198,11 @@ def main() -> None:
                 "plan_s_20_times": round(times["s"], 2),
                 "plan_cpu_s_20_times": round(times["cpu_s"], 2),
                 "plan_gb_20_times": round(times["gb"], 3),
+                "status_s_100k_blocks": round(max(fresh["s"], complete["s"]), 2),
+                "status_cpu_s_100k_blocks": round(max(fresh["cpu_s"], complete["cpu_s"]), 2),
+                "demo_s": round(again["first"]["s"], 1),
+                "demo_again_s": round(again["again"]["s"], 2),
+                "demo_again_cpu_s": round(again["again"]["cpu_s"], 2),
             }
         )
     )

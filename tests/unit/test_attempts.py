@@ -106,11 +106,18 @@ def test_status_tells_of_failed_jobs_until_they_are_done(cells, tmp_path):
     assert "predict      t0000 0/2 (1 failed)" in shown
     assert "  failed: predict.blocks, time point 0, blocks 000002-000003: predict.blocks, time point 0, block" in shown
     counts = json.loads(CliRunner().invoke(app, ["status", "--config", str(path), "--json"]).output)["a"]
-    assert counts["predict"]["t0000"] == {"done": 0, "running": 0, "failed": 1, "to_do": 1, "jobs": 2}
+    assert counts["predict"]["t0000"] == {
+        "done": 0,
+        "cleaned": 0,
+        "running": 0,
+        "failed": 1,
+        "to_do": 1,
+        "jobs": 2,
+    }
 
     path.write_text(json.dumps(config))
     arguments += ["--parameters", Workflow(config, "test").parameters("predict.blocks", "a")]
     assert CliRunner().invoke(app, arguments).exit_code == 0
     assert not any((layout(config).folder / "attempts").rglob("*.json"))
     counts = json.loads(CliRunner().invoke(app, ["status", "--config", str(path), "--json"]).output)["a"]
-    assert counts["predict"]["t0000"] == {"done": 1, "running": 0, "failed": 0, "to_do": 1, "jobs": 2}
+    assert counts["predict"]["t0000"] == {"done": 1, "cleaned": 0, "running": 0, "failed": 0, "to_do": 1, "jobs": 2}

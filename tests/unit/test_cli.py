@@ -160,7 +160,7 @@ def test_status_before_halfway_and_after(cli, cells, tmp_path):
         for times in found.values():
             for count in times.values():
                 assert count.pop("to_do") == count["jobs"] - count["done"]
-                assert (count.pop("failed"), count.pop("running")) == (0, 0)
+                assert [count.pop(state) for state in ("cleaned", "failed", "running")] == [0, 0, 0]
         return found
 
     before = counts()

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tifffile
 import typer
-from test_cli_evaluate import ArraySource, write_ome_zarr
 from lineage_problems import tally, truth_movie, with_parents, wrong_result
+from test_cli_evaluate import ArraySource, write_ome_zarr
 from typer.testing import CliRunner
 
 from bigseg.cli.evaluate import _MEANINGS, evaluate

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
+from lineage_problems import seen_in, tally, truth_movie, wrong_result
 from test_cli_evaluate_tracks import dense, table_of
 from test_derived_lineage import derive
-from lineage_problems import seen_in, tally, truth_movie, wrong_result
 
 from bigseg.config import Config
 from bigseg.errors import UserError

@@ -151,6 +151,17 @@ def test_the_digest_of_a_model_is_told_and_its_path_found_again(here, tmp_path, 
     assert load_config(tmp_path / "again" / "config.yaml").predict.model == str(Path("model").resolve())
 
 
+def test_a_model_that_comes_with_bigseg_keeps_its_name(here, tmp_path):
+    """Also where a folder of that name was beside the configuration: that one would be ``./membrane``."""
+    content = told(here)
+    content["folder"] = str(Path.cwd())
+    content["config"]["predict"].update(method="network", model="membrane")
+    Path("membrane").mkdir()
+    Path("told.json").write_text(json.dumps(content))
+    write_config_of(tmp_path / "again", Path("told.json"), force=False)
+    assert load_config(tmp_path / "again" / "config.yaml").predict.model == "membrane"
+
+
 def test_what_is_no_longer_as_it_was_is_told(here, tmp_path):
     path = layout(here).provenance
     content = told(here)

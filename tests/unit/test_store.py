@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -320,3 +321,16 @@ def test_replacing_an_array_takes_back_the_markers_of_all_its_time_points(tmp_pa
     ensure_array(spec_of(tmp_path, Grid((4, 4, 4), (4, 4, 4)), times=2))
     assert not any(path.exists() for path in vouching)
     assert all(path.exists() for path in others)
+
+
+def test_without_locks_an_array_is_made_all_the_same(tmp_path, monkeypatch):
+    def refuse(file, operation):
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    spec = spec_of(tmp_path, Grid((4, 4, 4), (4, 4, 4)))
+    number = errno.ENOLCK
+    assert ensure_array(spec).array.shape == spec.shape
+    number = errno.EIO
+    with pytest.raises(OSError, match="no locks"):
+        ensure_array(spec)

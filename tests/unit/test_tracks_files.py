@@ -13,9 +13,9 @@ import typer
 from ctc_metrics.scripts.validate import validate_sequence
 from geff import GeffReader, validate_structure
 from geff.validate.tracks import validate_lineages, validate_tracklets
+from lineage_problems import truth_movie
 from test_cli_evaluate import write_ome_zarr
 from test_cli_evaluate_tracks import dense, table_of
-from lineage_problems import truth_movie
 from typer.testing import CliRunner
 
 from bigseg.cli.export import export

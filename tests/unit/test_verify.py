@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -20,8 +21,13 @@ from upkeep_checks import cut_short, delete, flip, found, jobs, mended, verified
 
 from bigseg.cli import app
 from bigseg.errors import UserError
+from bigseg.planning.standing import standing
 from bigseg.planning.workflow import Workflow
 from bigseg.resume.ledger import Ledger, Record
+from bigseg.runner import run_unit
+from bigseg.stages import find_step
+from bigseg.sweeping.scoring import count_overlaps
+from bigseg.upkeep.clean import clean, plan_cleaning
 from bigseg.upkeep.jobs import Selection
 from bigseg.volumes.tables import read_checked, read_table, write_table
 
@@ -322,3 +328,48 @@ def test_a_flipped_bit_of_a_column_is_found_by_whoever_reads_it(tmp_path):
     write_table(path, {"other": np.zeros(3)})
     with pytest.raises(UserError, match="has no column id"):
         read_table(path, ["id"])
+
+
+def test_what_a_sweep_counted_is_verified_as_well(finished):
+    """No rule makes it: the next sweep does, and just that."""
+    workflow = Workflow(finished, "test")
+    checked = verified(finished).checked
+    count_overlaps(workflow, "a", 0, 1)
+    assert verified(finished).checked == checked + workflow.step("evaluate.overlaps", "a", 0).number_of_pieces
+    tables = [layout(finished).table("evaluate", "overlaps", 0, piece) for piece in (1, 2)]
+    before = [path.read_bytes() for path in tables]
+    flip(tables[0])
+    delete(tables[1])
+    damaged = {("evaluate.overlaps", 1), ("evaluate.overlaps", 2)}
+    assert found(finished) == damaged
+    assert not verified(finished, Selection(stage="graph")).findings
+    Path("config.yaml").write_text(json.dumps(finished))
+    answer = CliRunner().invoke(app, ["verify", "--fix"])
+    assert answer.exit_code == 0
+    assert "the next one makes it again" in answer.output
+    assert "snakemake" not in answer.output
+    summary = run_unit(workflow.step("evaluate.overlaps", "a", 0), None, 1)
+    assert summary.done == 2
+    assert [path.read_bytes() for path in tables] == before
+    assert found(finished) == set()
+
+
+def test_what_was_cleaned_is_told_apart_from_what_is_to_do(finished):
+    Path("config.yaml").write_text(json.dumps(finished))
+    jobs_before = {name: sum(states.values()) for name, states in states_by_step(finished).items()}
+    clean(plan_cleaning(Workflow(finished, "test"), "a"))
+    for name, states in states_by_step(finished).items():
+        state = "cleaned" if find_step(name).passing else "done"
+        assert states == {state: jobs_before[name]}, name
+    told = CliRunner().invoke(app, ["status"]).output
+    assert re.search(r"supervoxels +t0000 0/2 \(2 cleaned\)", told)
+    other = changed(finished, supervoxels={"threshold": 0.3})
+    assert states_by_step(other)["supervoxels.blocks"] == {"to_do": 2}
+    assert states_by_step(other)["predict.blocks"] == {"cleaned": 2}
+
+
+def states_by_step(config: Settings) -> dict[str, Counter[str]]:
+    found: dict[str, Counter[str]] = {}
+    for job in standing(Workflow(config, "test")):
+        found.setdefault(job.step, Counter())[job.state] += 1
+    return found

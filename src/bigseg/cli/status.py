@@ -22,10 +22,11 @@ def status(
     ),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show how many jobs are done, at work, failed and left to do, per sample, stage and time point.
+    """Show how many jobs are done, cleaned, at work, failed and left to do, per sample, stage and time point.
 
     A job is done if its marker is there and was written with the present parameters; snakemake may find that its input
-    changed since. It failed if its last attempt ended with an error or was killed.
+    changed since. It is cleaned if it was done and bigseg clean removed what it made, which a change of a parameter may
+    make again. It failed if its last attempt ended with an error or was killed.
     """
     from bigseg.config import read_settings
     from bigseg.layout import time_name
@@ -72,8 +73,8 @@ def status(
 
 
 def _cell(counts: Counter[str]) -> str:
-    """Jobs done of all, and how many failed or are at work."""
-    more = [f"{counts[state]} {state}" for state in ("failed", "running") if counts[state]]
+    """Jobs done of all, and how many were cleaned, failed or are at work."""
+    more = [f"{counts[state]} {state}" for state in ("cleaned", "failed", "running") if counts[state]]
     return f"{counts['done']}/{counts.total()}" + (f" ({', '.join(more)})" if more else "")
 
 

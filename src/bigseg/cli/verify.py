@@ -51,7 +51,7 @@ def verify(
         found = check(workflow, Selection(sample, stage, time), threads or workflow.config.execution.threads)
         markers = mend(found.findings) if fix else []
     then = commands(markers, str(config)) if markers else []
-    typer.echo(json.dumps(_as_dict(found, then)) if as_json else _text(found, then))
+    typer.echo(json.dumps(_as_dict(found, then)) if as_json else _text(found, then, fixed=fix))
     if found.findings and not fix:
         sys.stderr.write("bigseg: `bigseg verify --fix` marks what is damaged, so that it is made again\n")
         raise typer.Exit(1)
@@ -75,11 +75,15 @@ def _entry(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _text(found: Verification, then: list[str]) -> str:
+def _text(found: Verification, then: list[str], *, fixed: bool) -> str:
+    from bigseg.stages import ASIDE
+
     lines = [f"{finding.where}: {finding.problem}" for finding in found.findings[:_MOST_LINES]]
     if len(found.findings) > _MOST_LINES:
         lines.append(f"… and {len(found.findings) - _MOST_LINES:,} more (--json lists all)")
     lines.append(f"{found.checked:,} pieces checked, {len(found.findings):,} damaged; {found.not_done:,} jobs not done")
     if then:
         lines += ["What is damaged is marked. To make it again, run", *(f"  {command}" for command in then)]
+    if fixed and any(finding.job.step.name in ASIDE for finding in found.findings):
+        lines.append("What is damaged of a sweep is marked; the next one makes it again.")
     return "\n".join(lines)

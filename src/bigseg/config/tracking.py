@@ -16,15 +16,18 @@ class Costs(Settings):
     """What events cost; an object that vanishes and another that appears cost 1 each. See docs/tracking.md."""
 
     distance: Cost = Field(
-        default=1.0,
+        default=0.5,
         description="Link over the distance D, which is half of the median distance of nearest neighbours in a pair of "
         "time points; grows with the square of the distance.",
     )
-    overlap: Cost = Field(default=0.5, description="Link of objects that share no voxel.")
-    volume: Cost = Field(default=1.0, description="Link across which the volume changes by the factor e.")
+    overlap: Cost = Field(default=0.2, description="Link of objects that share no voxel.")
+    volume: Cost = Field(default=0.5, description="Link across which the volume changes by the factor e.")
     division: Cost = Field(default=0.3, description="A division, however good: larger values give fewer.")
     asymmetry: Cost = Field(
-        default=0.3, description="Division one of whose daughters is e times as large as the other."
+        default=0.2, description="Division one of whose daughters is e times as large as the other."
+    )
+    separation: Cost = Field(
+        default=0.2, description="Division whose daughters are the distance D further apart than they should be."
     )
     appearance: Cost = Field(default=1.0, description="Object that was not there before.")
     disappearance: Cost = Field(default=1.0, description="Object that is not there any more.")
@@ -34,6 +37,12 @@ class Costs(Settings):
     neighbours: Annotated[int, Field(ge=1, le=50)] = Field(
         default=6,
         description="Nearest objects, before and after, that are candidates; those that overlap always are.",
+    )
+    daughters: Annotated[int, Field(ge=2, le=20)] = Field(
+        default=4, description="Nearest objects of which any two are candidates to be daughters."
+    )
+    flow_neighbours: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=12, description="Neighbours whose motion tells how an object's surroundings move."
     )
     max_distance: PositiveFloat | Literal["auto"] = Field(
         default="auto", description="Longest link in µm. `auto`: 4 D."

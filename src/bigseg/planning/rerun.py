@@ -14,6 +14,7 @@ from bigseg.config import validate_config
 from bigseg.config.documents import default_yaml
 from bigseg.config.samples import Sample
 from bigseg.errors import UserError
+from bigseg.networks.shipped import find_shipped
 from bigseg.planning.headers import ROLES
 from bigseg.planning.initial import refuse_existing, write_snakefile
 from bigseg.resume.files import replacing
@@ -43,7 +44,7 @@ def write_config_of(folder: Path, provenance: Path, *, force: bool) -> list[str]
     settings["samples"] = {name: _with_absolute_paths(settings["samples"][name], before)}
     for key in ("model", "model_settings"):
         value = settings["predict"].get(key)
-        if value is not None and (before / value).exists():
+        if value is not None and find_shipped(value) is None and (before / value).exists():
             settings["predict"][key] = os.path.abspath(before / value)
     config = validate_config(settings, str(provenance))
     sample = config.samples[name]

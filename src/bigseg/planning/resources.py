@@ -10,6 +10,7 @@ from bigseg.geometry.box import triple
 from bigseg.networks.tiling import patch_shape
 from bigseg.planning.sample import SamplePlan
 from bigseg.stages.partition.levels import PartitionLevel
+from bigseg.stages.partition.quality import IN_CORE_EDGES
 from bigseg.stages.partition.settings import MULTICUTS
 from bigseg.stages.predict_network import read_tiling
 from bigseg.stages.step import Step
@@ -21,6 +22,9 @@ starts by ``srun``."""
 
 _BASE_MB = 250
 """The interpreter with its libraries takes about 140 MB on blocks; each thread keeps some of what it freed."""
+
+_PARTITION_MB = 300
+"""The same for the partition, which loads solvers as well."""
 
 _TABLES_MB = 230
 """The same for a step of a single piece, which reads tables with one thread."""
@@ -55,7 +59,6 @@ _READER_BYTES_PER_VOXEL = 8
 _WHOLE_MB = {
     "ingest.statistics": 260,
     "supervoxels.threshold": 150,
-    "partition.quality": 750,
     "pyramid.metadata": 150,
     "report.page": 650,
     "report.provenance": 150,
@@ -80,11 +83,28 @@ _BYTES_PER_DETECTION = {True: 300, False: 4000}
 _BYTES_PER_SUPERVOXEL = {True: 5000, False: 1200}
 """Of a solve with all its edges, of a multicut or not: measured by ``make bench-partition`` (3.6 and 0.7 kB)."""
 
+_LIFTED_AT_ROOT = 1.5
+"""Times as much for the root of a lifted multicut: lifted edges that end at one cluster are not as many fewer."""
+
+_EDGES_PER_SUPERVOXEL = 5
+_BYTES_PER_EDGE = 1000
+"""Of the multicut that is solved in core as well, to compare energies (measured: 0.7 kB)."""
+
 _LEFT = 0.5
 """Share of the nodes of a level that it leaves to the one above; measured by ``make bench-partition``."""
 
 _VOXELS_PER_MINUTE = 30_000_000
 """Half of what the slowest stage does on one slow core."""
+
+_BLOCKS_PER_MINUTE = 2_000
+"""Whose tables a step of a single piece reads: 30 ms for those of a block, on a slow disk."""
+
+_SOLVED_VOXELS_PER_MINUTE = {True: 300_000_000, False: 1_500_000_000}
+"""Of a volume whose supervoxels are solved in one piece, of a multicut or not: half of what ``make bench-partition``
+measures (43 s for a million supervoxels, and 17 s for four), supervoxels being as small as is supposed here."""
+
+_VOXELS_OF_OBJECTS_PER_MINUTE = 2_000_000_000
+"""Of a volume whose objects, a million a minute, are added up or decided on."""
 
 _NETWORK_MB = 900
 """Torch or ONNX Runtime with a network."""
@@ -130,12 +150,17 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
     elif step.name in _WHOLE_MB:
         return (SNAKEMAKE_MB + _WHOLE_MB[step.name]) << (attempt - 1)
     elif step.name == "partition.root":
-        need = _solve_mb(voxels, step.parameters["levels"], step)
+        levels = step.parameters["levels"]
+        need = _solve_mb(voxels, levels, step)
+        if levels and step.parameters["method"] == "lifted_multicut":
+            need = int(_LIFTED_AT_ROOT * need)
+    elif step.name == "partition.quality":
+        need = _solve_again_mb(voxels, step)
     elif step.name == "seams.summary":
         need = voxels // _VOXELS_PER_OBJECT * _BYTES_PER_OBJECT_IN_CONTACT // 1_000_000
     else:
         need = voxels // _VOXELS_PER_OBJECT * _BYTES_PER_OBJECT * (1 if step.per_time else len(plan.times)) // 1_000_000
-    base = _BASE_MB if step.in_batches or step.name == "partition.root" else _TABLES_MB
+    base = _PARTITION_MB if step.stage == "partition" else _BASE_MB if step.in_batches else _TABLES_MB
     return (SNAKEMAKE_MB + base + need) << (attempt - 1)
 
 
@@ -189,6 +214,17 @@ def _solve_mb(voxels: int, level: int, step: Step) -> int:
     return int(voxels / _VOXELS_PER_SUPERVOXEL * _LEFT**level * per_supervoxel / 1_000_000)
 
 
+def _solve_again_mb(voxels: int, step: Step) -> int:
+    """A solve in core for comparison, where there were levels and the graph is not too large for it.
+
+    A graph that has less than half as many edges as is supposed here gets what it needs with the second attempt.
+    """
+    edges = voxels // _VOXELS_PER_SUPERVOXEL * _EDGES_PER_SUPERVOXEL
+    if step.parameters["levels"] == 0 or edges > 2 * IN_CORE_EDGES:
+        return 0
+    return min(edges, IN_CORE_EDGES) * _BYTES_PER_EDGE // 1_000_000
+
+
 def _network_mb(plan: SamplePlan, step: Step, outer: int) -> int:
     """The network, its layers on a patch, and the blocks in hand."""
     parameters = step.parameters
@@ -201,8 +237,19 @@ def _network_mb(plan: SamplePlan, step: Step, outer: int) -> int:
 
 
 def runtime_minutes(plan: SamplePlan, step: Step, blocks: int, threads: int, attempt: int) -> int:
-    """Run time in minutes for a job over a number of blocks; doubled with every attempt after a failure."""
-    rate = _VOXELS_PER_MINUTE
-    if step.parameters.get("method") == "network":
-        rate = _NETWORK_VOXELS_PER_MINUTE * threads
-    return int((10 + blocks * prod(plan.grid.block_shape) // rate) << (attempt - 1))
+    """Run time in minutes for a job over a number of blocks, or all of them; doubled with every further attempt."""
+    if step.in_batches:
+        rate = _VOXELS_PER_MINUTE
+        if step.name == "predict.blocks" and step.parameters["method"] == "network":
+            rate = _NETWORK_VOXELS_PER_MINUTE * threads
+        need = blocks * prod(plan.grid.block_shape) // rate
+    else:
+        times = 1 if step.per_time else len(plan.times)
+        voxels = times * prod(plan.grid.shape)
+        need = times * plan.grid.number_of_blocks // _BLOCKS_PER_MINUTE
+        if step.name == "partition.root":
+            per_minute = _SOLVED_VOXELS_PER_MINUTE[step.parameters["method"] in MULTICUTS]
+            need += int(_LEFT ** step.parameters["levels"] * voxels / per_minute)
+        else:
+            need += voxels // _VOXELS_OF_OBJECTS_PER_MINUTE
+    return int((10 + need) << (attempt - 1))

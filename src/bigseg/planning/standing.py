@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from bigseg.planning.workflow import Workflow
 from bigseg.resume.attempts import read_attempt
 
-STATES = ("done", "running", "failed", "to_do")
-"""States of a job. Done: its marker is there, of this version and these parameters. Failed: it has none, and its last
-attempt ended with an error or was killed."""
+STATES = ("done", "cleaned", "running", "failed", "to_do")
+"""States of a job. Done: its marker is there, of this version and these parameters. Cleaned: it was done, and ``bigseg
+clean`` removed what it made. Failed: it has no marker, and its last attempt ended with an error or was killed."""
 
 
 @dataclass(frozen=True)
@@ -49,4 +49,5 @@ def standing(workflow: Workflow) -> Iterator[Job]:
             case "running", _:
                 yield Job(sample, step, time, batch, "running")
             case _:
-                yield Job(sample, step, time, batch, "to_do")
+                cleaned = workflow.was_cleaned(step, sample, time, batch)
+                yield Job(sample, step, time, batch, "cleaned" if cleaned else "to_do")

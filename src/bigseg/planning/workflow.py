@@ -132,6 +132,12 @@ class Workflow:
         """Whether a job's marker is there and was written with this version and these parameters."""
         return _has_marker(self.step(name, sample, time), time, batch)
 
+    def was_cleaned(self, name: str, sample: str, time: int | None, batch: str | None) -> bool:
+        """Whether a job was done, with this version and these parameters, and ``bigseg clean`` removed what it made."""
+        step, layout = self.step(name, sample, time), self.plans[sample].layout
+        marker = layout.marker(step.stage, time, step.unit(batch))
+        return step.passing and _is_of(layout.cleaned / marker.relative_to(layout.folder), step)
+
     def inputs(self, name: str, sample: str, time: int | None, batch: str | None) -> list[str]:
         """Markers of the jobs that a job needs, in the order of steps and batches."""
         step = self.step(name, sample, time)
@@ -194,8 +200,13 @@ class Workflow:
 
 def _has_marker(step: Step, time: int | None, batch: str | None) -> bool:
     """Whether a job's marker is there and was written with this version and these parameters."""
+    return _is_of(step.layout.marker(step.stage, time, step.unit(batch)), step)
+
+
+def _is_of(path: Path, step: Step) -> bool:
+    """Whether a marker is there and was written with the version and the parameters of a step."""
     try:
-        marker = Marker.read(step.layout.marker(step.stage, time, step.unit(batch)))
+        marker = Marker.read(path)
     except UserError:
         return False
     return marker.version == step.version and marker.fingerprint == digest_json(step.dependence)

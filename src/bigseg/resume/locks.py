@@ -2,6 +2,9 @@
 
 Snakemake locks the folder in which it runs. What that does not cover is covered here: two jobs on the same blocks, two
 Snakemakes in different folders with the same intermediates, and an array that many jobs need and one has to make.
+
+Where a file system knows no locks, work goes on without them. Two jobs that make the same array at once may then take
+blocks from each other, which whoever reads these notices: every block has its file.
 """
 
 from __future__ import annotations
@@ -29,11 +32,17 @@ _POLL = 0.2
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on a file while the context lasts; waits for it.
 
+    Also between threads of one process, which the locks of :func:`pieces_locked` are not.
+
     Raises:
         UserError: the file cannot be made.
     """
     with _opened(path) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _WITHOUT_LOCKS:
+                raise
         yield
 
 

@@ -14,6 +14,7 @@ from bigseg.geometry.batches import parse_batch
 from bigseg.planning.workflow import Workflow
 from bigseg.resume.ledger import Ledger, Record, step_ledgers, youngest
 from bigseg.resume.locks import run_locked
+from bigseg.stages import ASIDE
 from bigseg.stages.step import Step
 
 _MOST_NAMED = 20
@@ -110,6 +111,24 @@ class Selection:
                 continue
             marker = Path(workflow.marker(name, sample, time, batch))
             yield Job(sample, workflow.step(name, sample, time), time, batch, marker)
+
+    def jobs_aside(self, workflow: Workflow) -> Iterator[Job]:
+        """What a command did beside the workflow (``bigseg sweep``), as one job of all blocks; only what was begun."""
+        for name, kind in ASIDE.items():
+            for sample, plan in workflow.plans.items():
+                if self.sample not in (None, sample) or self.stage not in (None, kind.stage):
+                    continue
+                for time in plan.times:
+                    if self.time in (None, time):
+                        job = Job(
+                            sample,
+                            workflow.step(name, sample, time),
+                            time,
+                            None,
+                            Path(workflow.marker(name, sample, time, None)),
+                        )
+                        if job.marker.exists() or job.ledger.exists():
+                            yield job
 
 
 @contextmanager

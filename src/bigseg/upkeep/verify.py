@@ -14,6 +14,7 @@ from bigseg.resume.digest import digest_json
 from bigseg.resume.ledger import Record
 from bigseg.resume.marker import Marker
 from bigseg.runner import piece_key, read_upstream
+from bigseg.stages import ASIDE
 from bigseg.upkeep.jobs import Job, Selection
 
 
@@ -73,7 +74,7 @@ def verify(workflow: Workflow, selection: Selection, threads: int) -> Verificati
     found = Verification()
     tasks: list[tuple[Job, int, Record]] = []
     findings: list[Finding] = []
-    jobs = list(selection.jobs(workflow))
+    jobs = [*selection.jobs(workflow), *selection.jobs_aside(workflow)]
     for job in jobs:
         marker = _stated(job, findings)
         if marker is None:
@@ -97,7 +98,10 @@ def verify(workflow: Workflow, selection: Selection, threads: int) -> Verificati
 
 
 def mend(findings: Sequence[Finding]) -> list[Path]:
-    """Mark what is damaged so that the next run makes just that again; the markers of the jobs concerned.
+    """Mark what is damaged so that the next run makes just that again, or the next sweep.
+
+    Returns:
+        The markers of the workflow's jobs that are concerned.
 
     Raises:
         UserError: the folders cannot be written.
@@ -109,7 +113,7 @@ def mend(findings: Sequence[Finding]) -> list[Path]:
             wanted.add(finding.piece)
     for job, wanted in pieces.values():
         job.redo(wanted)
-    return list(pieces)
+    return [marker for marker, (job, _) in pieces.items() if job.step.name not in ASIDE]
 
 
 def _stated(job: Job, findings: list[Finding]) -> Marker | None:

@@ -59,7 +59,7 @@ class TrackLinks(PairStep, WholeStep):
 
         from bigseg.kernels.tracking.candidates import LinkCosts, candidates
         from bigseg.kernels.tracking.overlaps import add_up_overlaps
-        from bigseg.stages.track.nested import nested_overlaps, weighed
+        from bigseg.stages.track.nested import nested_overlaps, nested_spacing, weighed
         from bigseg.stages.track.tables import detections_of, overlaps_of, pair_tables
         from bigseg.volumes.tables import read_table, write_table
 
@@ -73,7 +73,8 @@ class TrackLinks(PairStep, WholeStep):
         table = "candidates" if nested else "fragments"
         before, after = (detections_of(read_table(self.layout.table("track", table, time))) for time in times)
         costs, drift = LinkCosts(**self.parameters["costs"]), np.array(read_drift(self)) * voxel_size
-        pair = candidates(before, after, overlaps, costs, drift, self.gap)
+        scale = nested_spacing(self.layout, times) if nested else None
+        pair = candidates(before, after, overlaps, costs, drift, self.gap, scale_um=scale)
         if nested:
             pair = weighed(self.layout, times, pair)
         written = pair_tables(pair)

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigseg.kernels.tracking.hierarchy import Hierarchy, Limits, build, candidate_overlaps, choice, weigh, weights
+from bigseg.kernels.tracking.hierarchy import (
+    Hierarchy,
+    Limits,
+    build,
+    candidate_overlaps,
+    choice,
+    spacing_um,
+    weigh,
+    weights,
+)
 from bigseg.kernels.tracking.model import Choice, Overlaps, Pair
 from bigseg.layout import Layout
 from bigseg.stages.track.tables import detection_columns, detections_of
@@ -82,6 +91,11 @@ def nested_overlaps(layout: Layout, times: tuple[int, int], shared: Overlaps) ->
     before, after = (read_table(layout.table("track", "fragments", time), ["id"])["id"] for time in times)
     one, other = (read_hierarchy(layout, time) for time in times)
     return candidate_overlaps(one, other, shared, (before, after))
+
+
+def nested_spacing(layout: Layout, times: tuple[int, int]) -> float:
+    """The scale of distances between the candidates of two time points, in µm."""
+    return spacing_um(*(read_hierarchy(layout, time) for time in times))
 
 
 def weighed(layout: Layout, times: tuple[int, int], pair: Pair) -> Pair:

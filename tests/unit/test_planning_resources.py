@@ -1,0 +1,83 @@
+"""What jobs ask for follows from the work: from blocks and threads, or from the volume where a job sees all of it."""
+
+from __future__ import annotations
+
+import pytest
+import zarr
+
+from bigseg.planning.workflow import Workflow
+
+METHODS = ["gasp", "multicut", "lifted_multicut"]
+
+
+def workflow(folder, shape, method="gasp", levels=0, block=64, times=1):
+    """Of a volume that has metadata and no voxels."""
+    name = f"{times}-{'-'.join(map(str, shape))}.zarr"
+    zarr.create_array(str(folder / name), shape=(times, *shape), chunks=(1, 64, 64, 64), dtype="uint8", overwrite=True)
+    volume = {"path": str(folder / name), "axes": "tzyx"}
+    sample = {"input": volume, **({"nuclei": volume} if method == "lifted_multicut" else {})}
+    config = {
+        "samples": {"a": sample},
+        "results": str(folder / "results"),
+        "work": str(folder / "work"),
+        "blocks": {"block_shape": [block] * 3},
+        "partition": {"method": method, "levels": levels},
+    }
+    return Workflow(config, "config.yaml")
+
+
+def whole(found):
+    """The steps of a single piece."""
+    return [name for name, sample, _, batch in found.jobs() if batch is None]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_batch_asks_for_does_not_depend_on_the_volume(tmp_path, method):
+    small, large = (workflow(tmp_path, (n, 1024, 1024), method, 2) for n in (512, 2048))
+    for name in {name for name, _, _, batch in small.jobs() if batch is not None} & set(large.steps("a")):
+        assert small.memory_mb(name, "a", 1, 1) == large.memory_mb(name, "a", 1, 1), name
+        batch = "000000-000000"
+        assert small.runtime_minutes(name, "a", batch, 1) == large.runtime_minutes(name, "a", batch, 1), name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_run_time_of_a_single_piece_grows_with_the_volume(tmp_path, method):
+    small, large = (workflow(tmp_path, (n, 1024, 1024), method) for n in (64, 20_000))
+    for name in whole(small):
+        minutes = [found.runtime_minutes(name, "a", None, 1) for found in (small, large)]
+        assert minutes[0] == 10, name
+        assert minutes[1] > minutes[0], name
+    # Forty million supervoxels take minutes by gasp, and half an hour by multicut in one piece.
+    assert large.runtime_minutes("partition.root", "a", None, 1) > (60 if method != "gasp" else 20)
+
+
+def test_levels_and_time_points_count_for_single_pieces(tmp_path):
+    shape = (4096, 1024, 1024)
+    flat, deep = (workflow(tmp_path, shape, "multicut", levels) for levels in (0, 3))
+    root = [found.runtime_minutes("partition.root", "a", None, 1) for found in (flat, deep)]
+    assert root[0] > root[1]
+    many = workflow(tmp_path, shape, times=20)
+    one = workflow(tmp_path, shape)
+    for name in ("measure.table", "seams.summary"):
+        assert many.runtime_minutes(name, "a", None, 1) > one.runtime_minutes(name, "a", None, 1)
+    for name in ("ingest.statistics", "partition.root"):
+        assert many.runtime_minutes(name, "a", None, 1) == one.runtime_minutes(name, "a", None, 1)
+
+
+def test_threads_blocks_and_attempts(tmp_path):
+    small, large = (workflow(tmp_path, (512, 512, 512), block=block) for block in (64, 128))
+    for name in ("supervoxels.blocks", "graph.blocks", "segment.blocks"):
+        assert small.memory_mb(name, "a", 1, 1) < large.memory_mb(name, "a", 1, 1)
+        assert large.memory_mb(name, "a", 1, 1) < large.memory_mb(name, "a", 4, 1)
+    for name in large.steps("a"):
+        for attempt in (2, 3):
+            assert large.memory_mb(name, "a", 2, attempt) == large.memory_mb(name, "a", 2, 1) << (attempt - 1)
+
+
+def test_a_solve_for_comparison_is_supposed_only_where_it_will_be_made(tmp_path):
+    """Up to 500,000 edges, and where the partition itself was not in one piece."""
+    name = "partition.quality"
+    asked = {n: workflow(tmp_path, (n, 256, 256), "multicut", 1).memory_mb(name, "a", 1, 1) for n in (64, 256, 8192)}
+    assert asked[64] < asked[256]
+    assert asked[8192] < asked[64]
+    assert workflow(tmp_path, (256, 256, 256), "multicut", 0).memory_mb(name, "a", 1, 1) == asked[8192]
