@@ -93,7 +93,7 @@ def nested_overlaps(layout: Layout, times: tuple[int, int], shared: Overlaps) ->
     return candidate_overlaps(one, other, shared, (before, after))
 
 
-def nested_spacing(layout: Layout, times: tuple[int, int]) -> float:
+def nested_spacing(layout: Layout, times: tuple[int, int]) -> float | None:
     """The scale of distances between the candidates of two time points, in µm."""
     return spacing_um(*(read_hierarchy(layout, time) for time in times))
 
