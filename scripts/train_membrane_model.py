@@ -129,8 +129,6 @@ class Part(NamedTuple):
 PARTS = (
     Part("membrane", 2e-3, {"grow": 1.0}),
     Part("second", 1e-3, {"grow": 1.0}),
-    # Thick walls taught it to find walls that are hard to see; ridges teach it where in them the boundary is.
-    Part("third", 1e-3, {"softness": 1.0}),
 )
 
 
@@ -195,9 +193,9 @@ def main() -> None:
         "--epochs",
         type=int,
         nargs=len(PARTS),
-        default=(14, 5, 20),
+        default=(14, 5),
         metavar="N",
-        help="epochs of 100 iterations of each of the trainings (14 5 20)",
+        help="epochs of 100 iterations of each of the trainings (14 5)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another number, another model (0)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the network (1)")
