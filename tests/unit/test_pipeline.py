@@ -523,7 +523,7 @@ def test_a_new_time_point_is_processed_alone(cells, tmp_path):
     ran = done(config)
     whole = {"ingest.statistics", "partition.root", "segment.objects", "track.detections", "track.links"}
     merging = {"pyramid.metadata", "measure.table", "track.table", "evaluate.scores", "seams.summary"}
-    merging.add("track.windows")  # the last window
+    merging |= {"track.windows", "track.exports"}  # the last window
     coarse = {"pyramid.image1", "pyramid.labels1", "pyramid.tracks1"}
     assert {step: ran.pop(step) for step in whole | merging} == dict.fromkeys(whole | merging, 1)
     assert {step: ran.pop(step) for step in coarse} == dict.fromkeys(coarse, 1)
