@@ -33,6 +33,8 @@ GOLDEN = Path(__file__).parent / "golden.json"
 WRITE = bool(os.environ.get("BIGSEG_WRITE_GOLDEN"))
 SHAPE = (10, 36, 40)
 BLOCKS = [10, 18, 40]
+OF_BLOCKS = ("overlaps", "contacts")
+"""What blocks tell to stage track."""
 
 
 def volume() -> tuple[np.ndarray, np.ndarray]:
@@ -164,12 +166,56 @@ def run_nuclei() -> tuple[Workflow, dict[str, Any]]:
     }
 
 
+def run_movie() -> tuple[Workflow, dict[str, Any]]:
+    """The steps of tracking: the cells of the tiny volume move, and are chosen while they are linked."""
+    image, _ = volume()
+    with h5py.File("movie.h5", "w") as file:
+        file["raw"] = np.stack([np.roll(image, (t, 2 * t), (1, 2)) for t in range(5)])
+        file["raw"].attrs["element_size_um"] = [0.5, 0.25, 0.25]
+    config = {
+        "samples": {NAME: {"input": {"path": "movie.h5", "key": "raw", "axes": "tzyx"}}},
+        "results": "movie/results",
+        "work": "movie/work",
+        "blocks": {"block_shape": BLOCKS},
+        "pyramid": {"smallest": 20},
+        "supervoxels": {"minimum_size": 20},
+        "partition": {"beta": 0.8},
+        "track": {"method": "joint", "drift": True, "window": 2, "joint": {"context": 1}},
+    }
+    workflow = Workflow(config, "golden")
+    run_here(workflow, [stage for stage in WITHOUT_REPORT if stage not in ("evaluate", "seams")])
+    place, last, blocks = layout(config), 4, range(2)
+    detections = ("fragments", "contacts", "candidates", "nesting")
+    links = ("links", "divisions", "appearance", "disappearance", "scale")
+    solved = {
+        step: [
+            table(place.table("track", f"{step}-{part}", None, piece))
+            for piece in range(number)
+            for part in ("events", "taken")
+        ]
+        for step, number in (("windows", 2), ("seams", 1))
+    }
+    made: dict[str, Any] = {}
+    for (step, _, piece), digest in sorted(digests(config).items(), key=str):
+        made.setdefault(step, {})[piece] = digest
+    return workflow, {
+        **{step: made[step] for step in ("track.blocks", "pyramid.tracks1")},
+        "track.drift": read(place.drift(last)),
+        **{f"track.{name}": [table(place.table("track", name, last, b)) for b in blocks] for name in OF_BLOCKS},
+        "track.detections": [table(place.table("track", name, last)) for name in detections],
+        "track.links": [table(place.table("track", name, last)) for name in links],
+        **{f"track.{step}": tables for step, tables in solved.items()},
+        "track.table": [table(place.track_table), *(table(place.table("track", "names", t)) for t in range(5))],
+        "track.exports": (place.result_folder / "res_track.txt").read_text(encoding="ascii"),
+    }
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> list[tuple[Workflow, dict[str, Any]]]:
     """The finished runs and what each step made."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("golden"))
-        return [run_tiny(), run_lifted(), run_nuclei()]
+        return [run_tiny(), run_lifted(), run_nuclei(), run_movie()]
 
 
 @pytest.fixture(scope="module")
@@ -215,12 +261,12 @@ def test_a_changed_output_has_a_new_version(steps):
 
 def test_every_step_has_a_digest(steps):
     assert {name for name in STEPS if not name.startswith("report.")} <= set(steps)
-    assert {"partition.level0", "pyramid.image1", "pyramid.labels1"} <= set(steps)
+    assert {"partition.level0", "pyramid.image1", "pyramid.labels1", "pyramid.tracks1"} <= set(steps)
 
 
 def test_the_tiny_runs_test_something(runs):
     """Supervoxels are joined, small objects merged, lifted edges attract and repel, and scores are not perfect."""
-    (_, made), (_, lifted), (_, nuclei) = runs
+    (_, made), (_, lifted), (_, nuclei), (_, movie) = runs
     (measured,) = made["measure.table"]
     (left,) = made["partition.root"]
     supervoxels = sum(len(nodes["id"]) for nodes in made["graph.blocks"][::2])
@@ -229,6 +275,10 @@ def test_the_tiny_runs_test_something(runs):
     assert min(costs) < 0 < max(costs)
     assert 0.2 < nuclei["supervoxels.threshold"]["share_above"] < 0.9
     assert 0 < made["evaluate.scores"]["adapted_rand_error"] < 0.7
+    tracks = movie["track.table"][0]
+    assert max(tracks["end"]) == 4
+    assert any(start < end for start, end in zip(tracks["start"], tracks["end"], strict=True))
+    assert len(movie["track.detections"][2]["id"]) > len(movie["track.detections"][0]["id"]), "candidates, nested"
 
 
 def test_complaints():
