@@ -126,6 +126,7 @@ HOLDS = {
     "truth": lambda b: "truth" in b["samples"]["a"],
     "masked": lambda b: "mask" in b["samples"]["a"],
     "anisotropic": lambda b: True,
+    "scored movie": lambda b: "truth" in b["samples"]["a"],
     "movie": lambda b: True,
     "linked": lambda b: b["track"].get("method") != "volume",
     "joint": lambda b: b["track"].get("method") == "joint",

@@ -523,13 +523,17 @@ def test_a_new_time_point_is_processed_alone(cells, tmp_path):
     ran = done(config)
     whole = {"ingest.statistics", "partition.root", "segment.objects", "track.detections", "track.links"}
     merging = {"pyramid.metadata", "measure.table", "track.table", "evaluate.scores", "seams.summary"}
-    merging |= {"track.windows", "track.exports"}  # the last window
+    merging |= {"track.windows", "track.exports", "evaluate.tracks"}  # the last window
     coarse = {"pyramid.image1", "pyramid.labels1", "pyramid.tracks1"}
     assert {step: ran.pop(step) for step in whole | merging} == dict.fromkeys(whole | merging, 1)
     assert {step: ran.pop(step) for step in coarse} == dict.fromkeys(coarse, 1)
     assert set(ran.values()) == {NUMBER_OF_BLOCKS}
     stages = ("ingest", "predict", "supervoxels", "graph", "segment", "measure", "track", "evaluate", "seams")
-    assert set(ran) == {f"{stage}.blocks" for stage in stages} | {"segment.contacts", "track.overlaps"}
+    assert set(ran) == {f"{stage}.blocks" for stage in stages} | {
+        "segment.contacts",
+        "track.overlaps",
+        "evaluate.track_overlaps",
+    }
     found = labels(config)
     assert found.shape == (3, 24, 64, 64)
     assert np.array_equal(found[:2], before)

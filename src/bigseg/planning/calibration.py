@@ -66,6 +66,7 @@ SUPPOSED = Calibration(
         "track.contacts": 0.02,
         "track.blocks": 0.07,
         "evaluate.blocks": 0.1,
+        "evaluate.track_overlaps": 0.2,
         "seams.blocks": 0.1,
     },
     bytes_per_voxel={

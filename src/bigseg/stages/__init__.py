@@ -9,6 +9,7 @@ from bigseg.config.samples import evidence_roles
 from bigseg.errors import UserError
 from bigseg.geometry.levels import pyramid_levels
 from bigseg.stages.evaluate import EvaluateBlocks, EvaluateOverlaps, EvaluateScores
+from bigseg.stages.evaluate_tracks import EvaluateTrackOverlaps, EvaluateTracks
 from bigseg.stages.foreground import SupervoxelsHistogram, SupervoxelsThreshold, needs_threshold
 from bigseg.stages.graph import GraphBlocks, GraphEvidence
 from bigseg.stages.ingest import IngestBlocks, IngestStatistics
@@ -72,6 +73,8 @@ STEPS: dict[str, type[Step]] = {
         PyramidMetadata,
         EvaluateBlocks,
         EvaluateScores,
+        EvaluateTrackOverlaps,
+        EvaluateTracks,
         SeamsBlocks,
         SeamsSummary,
         ReportPage,
@@ -134,6 +137,8 @@ def _is_needed(name: str, config: Config, plan: SamplePlan) -> bool:
     """Whether a sample needs a step."""
     method = config.partition.method
     match name.partition("."):
+        case "evaluate", _, "track_overlaps" | "tracks":
+            return plan.sample.truth is not None and is_tracked(config, plan)
         case "evaluate", _, _:
             return plan.sample.truth is not None
         case "seams", _, _:

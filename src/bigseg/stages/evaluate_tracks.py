@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from bigseg.volumes.tables import Table
 
 VERSION = 1
-TRACK_BLOCKS, TRACK_TABLE = "track.blocks", "track.table"
-"""The steps that write ``labels/tracks`` and ``tracks.parquet``."""
 _PAIRS, _LINKS, _PLACES = "track_pairs", "truth_links", "truth_places"
 """Tables: voxels that tracks and truth share, that the truth shares with itself one time point before, and where the
 objects of the truth are. The last two are there only where divisions of the truth have to be found."""
@@ -63,7 +61,7 @@ class EvaluateTrackOverlaps(BlockStep):
 
     def needs_within(self, box: Box) -> list[Need]:
         """The tracks of the block."""
-        return [Need(TRACK_BLOCKS, self.grid.touching(box), self.grid.number_of_blocks)]
+        return [Need("track.blocks", self.grid.touching(box), self.grid.number_of_blocks)]
 
     def evidence(self, piece: int) -> str:
         """The truth in the block, and that of the time point before where it is looked at."""
@@ -147,7 +145,7 @@ class EvaluateTracks(WholeStep):
         """All blocks of all time points, and the table of tracks."""
         blocks = self.parameters["blocks"]
         overlaps = [Need("evaluate.track_overlaps", range(blocks), blocks, time=t) for t in self.parameters["times"]]
-        return [*overlaps, Need(TRACK_TABLE, range(1))]
+        return [*overlaps, Need("track.table", [0])]
 
     def evidence(self, piece: int) -> str:
         """The file of the true lineage, whatever it is called."""
@@ -175,12 +173,12 @@ class EvaluateTracks(WholeStep):
         from bigseg.kernels.contingency import merge
         from bigseg.kernels.lineage import restrict
         from bigseg.kernels.tracking_scores import TrackingTally
-        from bigseg.tracks.table import TRACKS, lineage_of, read_tracks
+        from bigseg.tracks.table import lineage_of, read_tracks
 
         tally = TrackingTally()
         for time in self.parameters["times"]:
             tally.add(time, merge(_contingency(table) for table in self._tables(_PAIRS, time)))
-        table = self.layout.result_folder / TRACKS
+        table = self.layout.track_table
         told = {"result": lineage_of(read_tracks(table)), "truth": self._true_lineage()}
         lineages = []
         for (name, lineage), seen in zip(told.items(), tally.seen(), strict=True):

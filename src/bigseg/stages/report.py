@@ -57,6 +57,7 @@ class ReportPage(WholeStep):
         needed = ["pyramid.metadata", "measure.table"]
         needed += ["track.table"] if self.parameters["tracked"] else []
         needed += ["evaluate.scores"] if self.parameters["scored"] else []
+        needed += ["evaluate.tracks"] if self.parameters["scored"] and self.parameters["tracked"] else []
         needed += ["seams.summary"] if self.parameters["seams"] else []
         quality = [
             Need("partition.quality", [0], time=t) for t in self.parameters["times"] if self.parameters["multicut"]
@@ -124,7 +125,14 @@ class ReportProvenance(WholeStep):
             Need(step, range(blocks), blocks, time=t) for t in times for step in ("ingest.blocks", "segment.blocks")
         ]
         found += [Need("partition.quality", [0], time=t) for t in times if "partition.quality" in steps]
-        last = ("pyramid.metadata", "measure.table", "evaluate.scores", "seams.summary")
+        last = (
+            "pyramid.metadata",
+            "measure.table",
+            "track.table",
+            "evaluate.scores",
+            "evaluate.tracks",
+            "seams.summary",
+        )
         return [*found, *(Need(step, [0]) for step in last if step in steps)]
 
     def intact(self, piece: int, record: Record) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from bigseg.errors import UserError
 from bigseg.kernels.lineage import Lineage
-from bigseg.layout import MADE_AGAIN
+from bigseg.layout import MADE_AGAIN, TRACKS
 from bigseg.volumes.tables import Table, read_table, write_table
 
 COLUMNS: dict[str, str] = {
@@ -32,7 +32,6 @@ COLUMNS: dict[str, str] = {
 ``start`` and ``end`` are the first and the last time point of the track. Positions are those of the centre, from the
 centre of the volume's first voxel.
 """
-TRACKS = "tracks.parquet"
 
 
 def tracks_beside(result: Path) -> Path:
