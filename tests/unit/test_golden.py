@@ -168,12 +168,18 @@ def run_nuclei() -> tuple[Workflow, dict[str, Any]]:
 
 def run_movie() -> tuple[Workflow, dict[str, Any]]:
     """The steps of tracking: the cells of the tiny volume move, and are chosen while they are linked."""
-    image, _ = volume()
+    image, truth = volume()
     with h5py.File("movie.h5", "w") as file:
-        file["raw"] = np.stack([np.roll(image, (t, 2 * t), (1, 2)) for t in range(5)])
+        for name, values in (("raw", image), ("label", truth)):
+            file[name] = np.stack([np.roll(values, (t, 2 * t), (1, 2)) for t in range(5)])
         file["raw"].attrs["element_size_um"] = [0.5, 0.25, 0.25]
     config = {
-        "samples": {NAME: {"input": {"path": "movie.h5", "key": "raw", "axes": "tzyx"}}},
+        "samples": {
+            NAME: {
+                "input": {"path": "movie.h5", "key": "raw", "axes": "tzyx"},
+                "truth": {"path": "movie.h5", "key": "label", "axes": "tzyx"},
+            }
+        },
         "results": "movie/results",
         "work": "movie/work",
         "blocks": {"block_shape": BLOCKS},
@@ -183,7 +189,7 @@ def run_movie() -> tuple[Workflow, dict[str, Any]]:
         "track": {"method": "joint", "drift": True, "window": 2, "joint": {"context": 1}},
     }
     workflow = Workflow(config, "golden")
-    run_here(workflow, [stage for stage in WITHOUT_REPORT if stage not in ("evaluate", "seams")])
+    run_here(workflow, [stage for stage in WITHOUT_REPORT if stage != "seams"])
     place, last, blocks = layout(config), 4, range(2)
     detections = ("fragments", "contacts", "candidates", "nesting")
     links = ("links", "divisions", "appearance", "disappearance", "scale")
@@ -199,7 +205,8 @@ def run_movie() -> tuple[Workflow, dict[str, Any]]:
     for (step, _, piece), digest in sorted(digests(config).items(), key=str):
         made.setdefault(step, {})[piece] = digest
     return workflow, {
-        **{step: made[step] for step in ("track.blocks", "pyramid.tracks1")},
+        **{step: made[step] for step in ("track.blocks", "pyramid.tracks1", "evaluate.track_overlaps")},
+        "evaluate.tracks": read(place.tracking_scores),
         "track.drift": read(place.drift(last)),
         **{f"track.{name}": [table(place.table("track", name, last, b)) for b in blocks] for name in OF_BLOCKS},
         "track.detections": [table(place.table("track", name, last)) for name in detections],
