@@ -74,7 +74,7 @@ class Workflow:
             for name in self.steps(sample):
                 kind = find_step(name)
                 if not kind.per_time:
-                    found.append(self.marker(name, sample, None, None))
+                    found += [self.marker(name, sample, None, batch) for batch in self.batch_names(name, sample, None)]
                     found += [str(plan.layout.result_folder / file) for file in kind.files]
         return found
 

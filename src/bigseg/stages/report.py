@@ -125,14 +125,8 @@ class ReportProvenance(WholeStep):
             Need(step, range(blocks), blocks, time=t) for t in times for step in ("ingest.blocks", "segment.blocks")
         ]
         found += [Need("partition.quality", [0], time=t) for t in times if "partition.quality" in steps]
-        last = (
-            "pyramid.metadata",
-            "measure.table",
-            "track.table",
-            "evaluate.scores",
-            "evaluate.tracks",
-            "seams.summary",
-        )
+        tracks, scores = ("track.table", "track.exports"), ("evaluate.scores", "evaluate.tracks", "seams.summary")
+        last = ("pyramid.metadata", "measure.table", *tracks, *scores)
         return [*found, *(Need(step, [0]) for step in last if step in steps)]
 
     def intact(self, piece: int, record: Record) -> bool:
