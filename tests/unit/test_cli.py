@@ -171,8 +171,8 @@ def test_status_before_halfway_and_after(cli, cells, tmp_path):
         "graph",
         "partition",
         "segment",
-        "pyramid",
         "measure",
+        "pyramid",
         "seams",
         "report",
     ]
@@ -214,7 +214,8 @@ def test_evaluate_gives_the_scores_of_the_workflow(cli, finished):
         "evaluate", layout(finished).result, f"{truth['path']}:label", "--truth-axes", "tzyx", "--json"
     )
     assert status == 0
-    assert json.loads(out) == pytest.approx(scores(finished), rel=1e-12)
+    tracking = json.loads(layout(finished).tracking_scores.read_text())["tracking"]
+    assert json.loads(out) == pytest.approx({**scores(finished), **tracking}, rel=1e-12)
 
 
 def test_evaluate_an_exported_tiff(cli, finished, tmp_path):
