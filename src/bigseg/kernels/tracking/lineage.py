@@ -20,7 +20,7 @@ Tracks = NDArray[np.uint32]
 
 
 @dataclass(frozen=True, eq=False)
-class Lineage:
+class LineagesSoFar:
     """All tracks so far; row k is track k + 1."""
 
     current: Tracks
@@ -35,7 +35,7 @@ class Lineage:
     """(m,) int64 last time point."""
 
 
-def begin(time: int, selected: Flags) -> Lineage:
+def begin(time: int, selected: Flags) -> LineagesSoFar:
     """The lineage of a movie of one time point.
 
     Args:
@@ -46,10 +46,10 @@ def begin(time: int, selected: Flags) -> Lineage:
     current = np.zeros(len(selected), np.uint32)
     current[selected] = np.arange(1, number + 1)
     times = np.full(number, time, np.int64)
-    return Lineage(current, np.zeros(number, np.uint32), np.zeros(number, np.uint32), times, times.copy())
+    return LineagesSoFar(current, np.zeros(number, np.uint32), np.zeros(number, np.uint32), times, times.copy())
 
 
-def extend(lineage: Lineage, time: int, selected: Flags, events: Events) -> Lineage:
+def extend(lineage: LineagesSoFar, time: int, selected: Flags, events: Events) -> LineagesSoFar:
     """The lineage with the next time point.
 
     Args:
@@ -77,7 +77,7 @@ def extend(lineage: Lineage, time: int, selected: Flags, events: Events) -> Line
     current[new] = np.arange(known + 1, known + 1 + len(new))
     generation = np.where(parent[new] > 0, np.append(lineage.generation, 0)[parent[new].astype(np.int64) - 1] + 1, 0)
     times = np.full(len(new), time, np.int64)
-    return Lineage(
+    return LineagesSoFar(
         current,
         np.concatenate([lineage.parent, parent[new]]),
         np.concatenate([lineage.generation, generation.astype(np.uint32)]),
@@ -86,7 +86,7 @@ def extend(lineage: Lineage, time: int, selected: Flags, events: Events) -> Line
     )
 
 
-def lineage_of(times: Sequence[int], solution: Solution) -> tuple[list[Tracks], Lineage]:
+def lineage_of(times: Sequence[int], solution: Solution) -> tuple[list[Tracks], LineagesSoFar]:
     """Track of each detection of each time point, and the lineage of the whole movie.
 
     Args:

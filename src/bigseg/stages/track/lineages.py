@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigseg.geometry.movie import Seam, Window
-from bigseg.kernels.tracking.lineage import Lineage, begin, extend
+from bigseg.kernels.tracking.lineage import LineagesSoFar, begin, extend
 from bigseg.kernels.tracking.model import Events, Flags, Solution, no_events
 from bigseg.layout import Layout
 from bigseg.stages.step import Parameters
@@ -28,7 +28,7 @@ def by_windows(
     """
     times: list[int] = parameters["times"]
     nested = parameters["method"] in NESTED
-    lineage: Lineage | None = None
+    lineage: LineagesSoFar | None = None
     rows: list[Table] = []
     names: list[Table] = []
     for time, (selected, events) in zip(times, _chosen(layout, windows, seams), strict=True):
@@ -41,7 +41,7 @@ def by_windows(
     return tracks_table(rows, lineage), names
 
 
-def tracks_table(rows: Sequence[Table], lineage: Lineage) -> Table:
+def tracks_table(rows: Sequence[Table], lineage: LineagesSoFar) -> Table:
     """The rows of all time points with what the lineage says of their tracks, ascending by (time, track)."""
     table = {name: np.concatenate([part[name] for part in rows]) for name in rows[0]}
     place = table["track"].astype(np.int64) - 1
