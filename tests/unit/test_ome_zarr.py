@@ -54,11 +54,15 @@ def labels_of(group: zarr.Group) -> ImageLabel:
 
 def test_the_models_of_the_specification_accept_it(result):
     image_of(result)
-    labels_of(result)
     listed = Labels.from_zarr(result["labels"])
-    assert listed.attributes.ome.labels == ["segmentation"]
-    assert result["labels/segmentation"].attrs["ome"]["image-label"]["source"]["image"] == "../../"
-    assert result.attrs["ome"]["version"] == result["labels/segmentation"].attrs["ome"]["version"] == "0.5"
+    assert listed.attributes.ome.labels == ["segmentation", "tracks"]
+    assert result.attrs["ome"]["version"] == "0.5"
+    for name in listed.attributes.ome.labels:
+        group = result[f"labels/{name}"]
+        ImageLabel.from_zarr(group)
+        assert group.attrs["ome"]["image-label"]["source"]["image"] == "../../"
+        assert group.attrs["ome"]["version"] == "0.5"
+        assert [group[str(level)].shape[1:] for level in range(3)] == LEVELS
 
 
 @pytest.mark.parametrize(
@@ -134,7 +138,7 @@ def test_levels_that_are_no_more_wanted_are_removed(config, tmp_path):
     assert sorted(name for name, _ in group.arrays()) == ["0", "1"]
     assert len(image_of(group).attributes.ome.multiscales[0].datasets) == 2
     assert len(labels_of(group).attributes.ome.multiscales[0].datasets) == 2
-    assert set(done(own)) == {"pyramid.image2", "pyramid.labels2", "pyramid.metadata"}
+    assert set(done(own)) == {"pyramid.image2", "pyramid.labels2", "pyramid.tracks2", "pyramid.metadata"}
     group = zarr.open_group(str(layout(own).result), mode="r")
     assert group["labels/segmentation/2"].shape == (2, 12, 16, 16)
     assert np.array_equal(labels(own, 2), labels(config, 2))
