@@ -27,7 +27,7 @@ class Costs(Settings):
         default=0.2, description="Division one of whose daughters is e times as large as the other."
     )
     separation: Cost = Field(
-        default=0.2, description="Division whose daughters are the distance D further apart than they should be."
+        default=0.2, description="Division whose daughters are 2 D apart; grows with the square of their distance."
     )
     appearance: Cost = Field(default=1.0, description="Object that was not there before.")
     disappearance: Cost = Field(default=1.0, description="Object that is not there any more.")
