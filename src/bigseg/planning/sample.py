@@ -24,6 +24,7 @@ from bigseg.planning.headers import sample_headers
 from bigseg.planning.models import check_model, find_model
 from bigseg.resume.files import write_json
 from bigseg.stages.foreground import foreground_parameters
+from bigseg.stages.track.settings import OF_FRAGMENTS
 from bigseg.tracks.ctc import check_lineage_file
 from bigseg.volumes.header import OmeZarrLevel, VolumeHeader
 from bigseg.volumes.label_files import default_key
@@ -107,6 +108,12 @@ def plan_sample(config: Config, name: str) -> SamplePlan:
         )
     skipped = _missing_times(name, sample, headers, times)
     times = tuple(time for time in times if time not in skipped)
+    if sample.segmentation is not None and len(times) > 1 and config.track.method in OF_FRAGMENTS:
+        raise UserError(
+            f"track.method: {config.track.method} joins objects by the boundaries between them, which sample {name!r} "
+            "with its `segmentation` has none of",
+            "choose track.method program or greedy, or leave out segmentation",
+        )
     if config.predict.channel >= header.number_of_channels:
         raise UserError(
             f"predict.channel: {config.predict.channel} is not a channel of {sample.input.path}, "

@@ -194,7 +194,11 @@ class TrackSeams(_Solve):
     def needs(self, piece: int) -> list[Need]:
         """Also what the two windows take."""
         windows = len(self.seams) + 1
-        return [*super().needs(piece), Need("track.windows", [piece, piece + 1], windows)]
+        return [*super().needs(piece), Need("track.windows", [piece, piece + 1], windows, in_key=False)]
+
+    def evidence(self, piece: int) -> str:
+        """Which time points these are, and what the windows take at the ends."""
+        return digest_json([super().evidence(piece), digest_arrays(*self._ends(piece))])
 
     def seen(self, piece: int) -> Sequence[int]:
         """The time points around it."""
@@ -214,8 +218,12 @@ class TrackSeams(_Solve):
         pairs, choices = self.read(self.seen(piece))
         if self.parameters["method"] == "greedy":
             return solve_greedy(pairs)
-        before, after = self._taken(piece, seam.first), self._taken(piece + 1, seam.last - 1)
-        return solve_seam(seam, pairs, before, after, choices)
+        return solve_seam(seam, pairs, *self._ends(piece), choices)
+
+    def _ends(self, piece: int) -> tuple[Flags, Flags]:
+        """What the two windows take at the first and the last time point that the seam sees."""
+        seam = self.seams[piece]
+        return self._taken(piece, seam.first), self._taken(piece + 1, seam.last - 1)
 
     def _taken(self, window: int, position: int) -> Flags:
         """What a window takes at a time point."""
