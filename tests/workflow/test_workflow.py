@@ -41,7 +41,7 @@ def test_a_dry_run_for_slurm_needs_no_slurm(cells, tmp_path, snakemake):
     planned = snakemake(tmp_path, "-n", "--profile", str(REPOSITORY / "slurm"))
     assert planned.status == 0, planned.text
     assert planned.jobs["ingest"] == 4
-    assert sum(planned.jobs.values()) == 48
+    assert sum(planned.jobs.values()) == 65
     assert not (tmp_path / "results").exists()
 
 
@@ -85,6 +85,13 @@ def test_a_run_is_complete_and_the_same_as_one_in_this_process(finished, tmp_pat
         "scores.json",
         "seams.json",
         "provenance.json",
+        "tracks.parquet",
+        "tracks.geff",
+        "tracks.csv",
+        "tracks.graph.json",
+        "res_track.txt",
+        "tracking_scores.json",
+        "lineages.png",
     }
     assert {path.name for path in (results / "cells").iterdir()} == names
     assert (results / "cells.ome.zarr" / "labels" / "segmentation" / "zarr.json").is_file()
@@ -112,13 +119,28 @@ def test_afterwards_nothing_is_to_be_done_and_nothing_is_touched(finished, snake
 
 
 REPORT = {"report": 1, "report_provenance": 1}
-MERGING = {"pyramid_metadata": 1, "measure_table": 1, "evaluate_scores": 1, "seams_summary": 1, **REPORT}
+MERGING = {
+    "pyramid_metadata": 1,
+    "measure_table": 1,
+    "track_windows": 1,
+    "track_table": 1,
+    "track_exports": 1,
+    "evaluate_scores": 1,
+    "evaluate_tracks": 1,
+    "seams_summary": 1,
+    **REPORT,
+}
 AFTER_PARTITION = {
     "segment_contacts": 4,
     "segment_objects": 2,
     "segment": 4,
     "measure": 4,
+    "track_overlaps": 2,
+    "track_detections": 2,
+    "track_links": 1,
+    "track": 4,
     "evaluate": 4,
+    "evaluate_track_overlaps": 4,
     "seams": 4,
     **MERGING,
 }
@@ -171,8 +193,14 @@ def test_a_new_time_point_is_planned_alone(finished, cells, snakemake):
         "segment_objects": 1,
         "segment": 2,
         "measure": 2,
+        "track_overlaps": 2,
+        "track_detections": 1,
+        "track_links": 1,
         "evaluate": 2,
         "seams": 2,
+        # The table of tracks is new: jobs of other time points look whether their tracks have changed.
+        "track": 6,
+        "evaluate_track_overlaps": 6,
         **MERGING,
     }
 
@@ -182,6 +210,8 @@ def test_only_one_time_point_changed(finished, cells, snakemake):
     assert snakemake(finished, "-n").jobs == {
         "evaluate": 2,
         "evaluate_scores": 1,
+        "evaluate_track_overlaps": 2,
+        "evaluate_tracks": 1,
         "seams": 2,
         "seams_summary": 1,
         **REPORT,
