@@ -95,7 +95,7 @@ class Crowd:
         found = begin(0, np.ones(len(self.detections(0).ids), bool))
         for t in range(self.times - 1):
             found = extend(found, t + 1, np.ones(len(self.detections(t + 1).ids), bool), self.events(t))
-        return len(found.parent), len(np.unique(found.parent[found.parent > 0]))
+        return found.number, sum(len(self.events(t).divisions) for t in range(self.times - 1))
 
     def agreement(self) -> tuple[float, float]:
         """F1 of links and of divisions, over all pairs."""

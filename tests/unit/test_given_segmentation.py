@@ -90,7 +90,7 @@ def test_a_changed_time_point_runs_alone(sample, tmp_path):
         "track.overlaps": 2,  # of the time point with the one before, and of the next with it
         "track.detections": 1,
         "track.links": 2,
-        "track.windows": 1,
+        "track.lineages": 2,
         "track.table": 1,
         "track.exports": 1,
         "track.blocks": 1,

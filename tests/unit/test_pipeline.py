@@ -521,9 +521,10 @@ def test_a_new_time_point_is_processed_alone(cells, tmp_path):
 
     lapse(tmp_path / "files", cells, 3)
     ran = done(config)
-    whole = {"ingest.statistics", "partition.root", "segment.objects", "track.detections", "track.links"}
+    whole = {"ingest.statistics", "partition.root", "segment.objects"}
+    whole |= {"track.detections", "track.links", "track.lineages"}
     merging = {"pyramid.metadata", "measure.table", "track.table", "evaluate.scores", "seams.summary"}
-    merging |= {"track.windows", "track.exports", "evaluate.tracks"}  # the last window
+    merging |= {"track.exports", "evaluate.tracks"}
     coarse = {"pyramid.image1", "pyramid.labels1", "pyramid.tracks1"}
     assert {step: ran.pop(step) for step in whole | merging} == dict.fromkeys(whole | merging, 1)
     assert {step: ran.pop(step) for step in coarse} == dict.fromkeys(coarse, 1)

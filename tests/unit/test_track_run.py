@@ -96,9 +96,8 @@ def test_what_is_painted_is_what_the_table_says(whole):
         assert set(np.unique(labels[int(t)])) - {0} == set(rows["track"])
 
 
-@pytest.mark.parametrize("track", [{}, {"window": 2}, {"window": 3}])
-def test_blocks_and_windows_change_nothing(files, whole, tmp_path, track):
-    config = given(files, tmp_path, [16, 32, 64], drift=True, **track)
+def test_blocks_change_nothing(files, whole, tmp_path):
+    config = given(files, tmp_path, [16, 32, 64], drift=True)
     run(config)
     assert np.array_equal(painted(config), painted(whole))
     pd.testing.assert_frame_equal(tracks(config), tracks(whole), rtol=1e-12)
@@ -112,7 +111,7 @@ def test_the_greedy_method_differs_little(files, whole, tmp_path):
 
 
 def test_a_time_point_more_is_linked_and_nothing_else(files, tmp_path):
-    config = given(files, tmp_path, [16, 32, 64], window=2)
+    config = given(files, tmp_path, [16, 32, 64])
     config["samples"]["a"]["times"] = list(range(5))
     run(config)
     before, known = painted(config), digests(config)
@@ -122,8 +121,7 @@ def test_a_time_point_more_is_linked_and_nothing_else(files, tmp_path):
         "track.overlaps": 2,
         "track.detections": 1,
         "track.links": 1,
-        "track.windows": 2,  # of time points 2 to 4 become 2 and 3, 4 and 5
-        "track.seams": 1,
+        "track.lineages": 1,
         "track.table": 1,
         "track.exports": 1,
         "track.blocks": 2,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from tracking_problems import problems
 
-from bigseg.kernels.tracking.lineage import begin, extend, lineage_of
+from bigseg.kernels.tracking.lineage import begin, extend, lineages_of, trace
 from bigseg.kernels.tracking.model import Events, Solution
 from bigseg.kernels.tracking.program import solve
 
@@ -38,7 +38,8 @@ def test_lineage_by_hand_and_unmoved_by_what_comes_later(problem):
     pairs, choices = problem
     solution = solve(pairs, choices)
     times = [3 * time for time in range(len(choices))]
-    tracks, lineage = lineage_of(times, solution)
+    traced = trace(times, solution)
+    lineage, tracks = lineages_of(times, traced), [frame.track for frame in traced]
     expected = by_hand(solution)
     assert lineage.parent.tolist() == [0 if t["parent"] is None else t["parent"] + 1 for t in expected]
     assert lineage.generation.tolist() == [t["generation"] for t in expected]
@@ -47,19 +48,20 @@ def test_lineage_by_hand_and_unmoved_by_what_comes_later(problem):
     for frame, selected in zip(tracks, solution.selected, strict=True):
         np.testing.assert_array_equal(frame > 0, selected)
         assert frame.dtype == np.uint32
-    shorter, first = lineage_of(times[:-1], Solution(solution.selected[:-1], solution.events[:-1]))
-    for a, b in zip(shorter, tracks, strict=False):
-        np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(first.parent, lineage.parent[: len(first.parent)])
+    shorter = trace(times[:-1], Solution(solution.selected[:-1], solution.events[:-1]))
+    for a, b in zip(shorter, traced, strict=False):
+        for name in ("track", "parent", "generation", "start"):
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
 
 
 def test_numbers_and_families():
     events = Events(np.array([[1, 2]]), np.array([[0, 0, 3]]))
     lineage = extend(begin(0, np.array([True, True])), 1, np.ones(4, bool), events)
-    assert lineage.current.tolist() == [3, 4, 2, 5]
-    assert lineage.parent.tolist() == [0, 0, 1, 0, 1]
-    assert lineage.generation.tolist() == [0, 0, 1, 0, 1]
-    assert lineage.end.tolist() == [0, 1, 1, 1, 1]
+    assert lineage.track.tolist() == [3, 4, 2, 5]
+    assert lineage.parent.tolist() == [1, 0, 0, 1]
+    assert lineage.generation.tolist() == [1, 0, 0, 1]
+    assert lineage.start.tolist() == [1, 1, 0, 1]
+    assert lineage.number == 5
 
 
 def test_contradictions_are_refused():

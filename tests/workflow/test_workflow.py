@@ -41,7 +41,7 @@ def test_a_dry_run_for_slurm_needs_no_slurm(cells, tmp_path, snakemake):
     planned = snakemake(tmp_path, "-n", "--profile", str(REPOSITORY / "slurm"))
     assert planned.status == 0, planned.text
     assert planned.jobs["ingest"] == 4
-    assert sum(planned.jobs.values()) == 65
+    assert sum(planned.jobs.values()) == 66
     assert not (tmp_path / "results").exists()
 
 
@@ -122,7 +122,6 @@ REPORT = {"report": 1, "report_provenance": 1}
 MERGING = {
     "pyramid_metadata": 1,
     "measure_table": 1,
-    "track_windows": 1,
     "track_table": 1,
     "track_exports": 1,
     "evaluate_scores": 1,
@@ -138,6 +137,7 @@ AFTER_PARTITION = {
     "track_overlaps": 2,
     "track_detections": 2,
     "track_links": 1,
+    "track_lineages": 2,
     "track": 4,
     "evaluate": 4,
     "evaluate_track_overlaps": 4,
@@ -196,11 +196,11 @@ def test_a_new_time_point_is_planned_alone(finished, cells, snakemake):
         "track_overlaps": 2,
         "track_detections": 1,
         "track_links": 1,
+        "track_lineages": 1,
+        "track": 2,
         "evaluate": 2,
+        "evaluate_track_overlaps": 2,
         "seams": 2,
-        # The table of tracks is new: jobs of other time points look whether their tracks have changed.
-        "track": 6,
-        "evaluate_track_overlaps": 6,
         **MERGING,
     }
 

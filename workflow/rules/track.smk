@@ -159,6 +159,29 @@ rule track_seams:
         RUN_WINDOWS + PLACES
 
 
+rule track_lineages:
+    input:
+        markers=upstream("track.lineages"),
+    output:
+        marker=f"{WORK}/{{sample}}/status/track/{{time}}/lineages.json",
+    log:
+        f"{WORK}/{{sample}}/logs/track/{{time}}/lineages.log",
+    benchmark:
+        f"{WORK}/{{sample}}/benchmarks/track/{{time}}/lineages.tsv"
+    conda:
+        "../../envs/bigseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("track.lineages"),
+        runtime=runtime("track.lineages"),
+    params:
+        step="track.lineages",
+        parameters=parameters("track.lineages"),
+        places=places("track.lineages"),
+    shell:
+        RUN_TIME + PLACES
+
+
 rule track_table:
     input:
         markers=upstream("track.table"),
@@ -225,5 +248,6 @@ rule track:
     params:
         step="track.blocks",
         parameters=parameters("track.blocks"),
+        places=places("track.blocks"),
     shell:
-        RUN_BATCH
+        RUN_BATCH + PLACES

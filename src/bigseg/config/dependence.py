@@ -169,7 +169,7 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
     "track.method": (*_MOVIE, Use("pyramid", "movie"), Use("evaluate", "scored movie")),
     "track.drift": _MOVIE,
     "track.maximum_drift_um": _DRIFT,
-    "track.window": _LINKED,
+    "track.window": _JOINT,
     **{f"track.costs.{key}": _LINKED for key in Costs.model_fields},
     **{f"track.joint.{key}": _JOINT for key in Joint.model_fields},
     **{f"track.volume.{key}": _VOLUME for key in Volume.model_fields},

@@ -103,7 +103,8 @@ class Track(Settings):
     )
     maximum_drift_um: PositiveFloat = Field(default=20.0, description="Largest drift that is looked for, in µm.")
     window: Annotated[int, Field(ge=2)] = Field(
-        default=24, description="Time points that are solved, and held in memory, at once."
+        default=24,
+        description="`joint`: time points that are solved, and held in memory, at once; other methods hold two.",
     )
     costs: Costs = Field(default=Costs(), description=str(Costs.__doc__))
     joint: Joint = Field(default=Joint(), description=str(Joint.__doc__))

@@ -30,9 +30,10 @@ from bigseg.stages.track.contacts import TrackContacts
 from bigseg.stages.track.detections import TrackDetections
 from bigseg.stages.track.drift import TrackDrift
 from bigseg.stages.track.exports import TrackExports
+from bigseg.stages.track.lineages import TrackLineages
 from bigseg.stages.track.links import TrackLinks
 from bigseg.stages.track.overlaps import TrackOverlaps
-from bigseg.stages.track.settings import OF_FRAGMENTS, is_tracked
+from bigseg.stages.track.settings import NESTED, OF_FRAGMENTS, is_tracked
 from bigseg.stages.track.table import TrackTable
 from bigseg.stages.track.windows import TrackSeams, TrackWindows, number_of_seams
 
@@ -67,6 +68,7 @@ STEPS: dict[str, type[Step]] = {
         TrackLinks,
         TrackWindows,
         TrackSeams,
+        TrackLineages,
         TrackTable,
         TrackExports,
         TrackBlocks,
@@ -163,8 +165,10 @@ def _is_needed_to_track(step: str, config: Config, plan: SamplePlan) -> bool:
         case "contacts":
             return method in OF_FRAGMENTS
         case "seams":
-            return method != "volume" and number_of_seams(config, plan) > 0
-        case "links" | "windows":
+            return method in NESTED and number_of_seams(config, plan) > 0
+        case "windows":
+            return method in NESTED
+        case "links" | "lineages":
             return method != "volume"
         case _:
             return True

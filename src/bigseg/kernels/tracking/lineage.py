@@ -14,17 +14,31 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bigseg.kernels.tracking.model import Events, Flags, Indices, Solution
+from bigseg.kernels.tracking.model import Events, Flags, Indices, Solution, no_events
 
 Tracks = NDArray[np.uint32]
 
 
 @dataclass(frozen=True, eq=False)
-class LineagesSoFar:
-    """All tracks so far; row k is track k + 1."""
+class Traced:
+    """The detections of a time point with the tracks that they are part of; all 0 for one that is not taken."""
 
-    current: Tracks
-    """(n,) uint32 track of each detection of the last time point, 0 if it is not taken."""
+    track: Tracks
+    """(n,) uint32 track of each detection."""
+    parent: Tracks
+    """(n,) uint32 track that divided into it, 0 if none."""
+    generation: NDArray[np.uint32]
+    """(n,) uint32 divisions between it and the first track of its lineage."""
+    start: Indices
+    """(n,) int64 first time point of the track."""
+    number: int
+    """Tracks so far, also those that have ended."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lineages:
+    """All tracks of a movie; row k is track k + 1."""
+
     parent: Tracks
     """(m,) uint32 track that divided into it, 0 if none."""
     generation: NDArray[np.uint32]
@@ -35,25 +49,22 @@ class LineagesSoFar:
     """(m,) int64 last time point."""
 
 
-def begin(time: int, selected: Flags) -> LineagesSoFar:
-    """The lineage of a movie of one time point.
+def begin(time: int, selected: Flags) -> Traced:
+    """The tracks of the first time point.
 
     Args:
         time: the time point.
         selected: (n,) bool the detections that are taken.
     """
-    number = int(selected.sum())
-    current = np.zeros(len(selected), np.uint32)
-    current[selected] = np.arange(1, number + 1)
-    times = np.full(number, time, np.int64)
-    return LineagesSoFar(current, np.zeros(number, np.uint32), np.zeros(number, np.uint32), times, times.copy())
+    nothing = Traced(np.zeros(0, np.uint32), np.zeros(0, np.uint32), np.zeros(0, np.uint32), np.zeros(0, np.int64), 0)
+    return extend(nothing, time, selected, no_events())
 
 
-def extend(lineage: LineagesSoFar, time: int, selected: Flags, events: Events) -> LineagesSoFar:
-    """The lineage with the next time point.
+def extend(before: Traced, time: int, selected: Flags, events: Events) -> Traced:
+    """The tracks of the next time point.
 
     Args:
-        lineage: up to the time point before.
+        before: those of the time point before.
         time: the next time point.
         selected: (n,) bool the detections that are taken there.
         events: what was chosen between the two.
@@ -61,44 +72,54 @@ def extend(lineage: LineagesSoFar, time: int, selected: Flags, events: Events) -
     Raises:
         ValueError: the events and what is taken contradict each other.
     """
-    mothers = events.divisions[:, 0]
-    _check_once(np.concatenate([events.links[:, 0], mothers]), lineage.current > 0, "earlier")
-    _check_once(np.concatenate([events.links[:, 1], events.divisions[:, 1:].ravel()]), selected, "later")
-    current = np.zeros(len(selected), np.uint32)
-    current[events.links[:, 1]] = lineage.current[events.links[:, 0]]
-    parent = np.zeros(len(selected), np.uint32)
-    parent[events.divisions[:, 1:]] = lineage.current[mothers, None]
-    end = lineage.end.copy()
-    end[lineage.current[events.links[:, 0]].astype(np.int64) - 1] = time
-    new = np.flatnonzero(selected & (current == 0))
-    known = len(lineage.parent)
-    if known + len(new) > np.iinfo(np.uint32).max:
-        raise ValueError(f"{known + len(new)} tracks are more than 32 bits can number")
-    current[new] = np.arange(known + 1, known + 1 + len(new))
-    generation = np.where(parent[new] > 0, np.append(lineage.generation, 0)[parent[new].astype(np.int64) - 1] + 1, 0)
-    times = np.full(len(new), time, np.int64)
-    return LineagesSoFar(
-        current,
-        np.concatenate([lineage.parent, parent[new]]),
-        np.concatenate([lineage.generation, generation.astype(np.uint32)]),
-        np.concatenate([lineage.start, times]),
-        np.concatenate([end, times]),
-    )
+    sources, targets = events.links.T
+    mothers, daughters = events.divisions[:, 0], events.divisions[:, 1:]
+    _check_once(np.concatenate([sources, mothers]), before.track > 0, "earlier")
+    _check_once(np.concatenate([targets, daughters.ravel()]), selected, "later")
+    track, parent, generation = (np.zeros(len(selected), np.uint32) for _ in range(3))
+    start = np.zeros(len(selected), np.int64)
+    for now, then in ((track, before.track), (parent, before.parent), (generation, before.generation)):
+        now[targets] = then[sources]
+    start[targets] = before.start[sources]
+    parent[daughters] = before.track[mothers, None]
+    generation[daughters] = before.generation[mothers, None] + 1
+    new = np.flatnonzero(selected & (track == 0))
+    if before.number + len(new) > np.iinfo(np.uint32).max:
+        raise ValueError(f"{before.number + len(new)} tracks are more than 32 bits can number")
+    track[new] = np.arange(before.number + 1, before.number + 1 + len(new))
+    start[new] = time
+    return Traced(track, parent, generation, start, before.number + len(new))
 
 
-def lineage_of(times: Sequence[int], solution: Solution) -> tuple[list[Tracks], LineagesSoFar]:
-    """Track of each detection of each time point, and the lineage of the whole movie.
+def lineages_of(times: Sequence[int], traced: Sequence[Traced]) -> Lineages:
+    """What all time points together tell of each track.
+
+    Args:
+        times: the time points, ascending.
+        traced: the tracks of each.
+    """
+    number = traced[-1].number
+    parent, generation = np.zeros(number, np.uint32), np.zeros(number, np.uint32)
+    found = Lineages(parent, generation, np.zeros(number, np.int64), np.zeros(number, np.int64))
+    for time, frame in zip(times, traced, strict=True):
+        taken = frame.track > 0
+        rows = frame.track[taken].astype(np.int64) - 1
+        found.parent[rows], found.generation[rows] = frame.parent[taken], frame.generation[taken]
+        found.start[rows], found.end[rows] = frame.start[taken], time
+    return found
+
+
+def trace(times: Sequence[int], solution: Solution) -> list[Traced]:
+    """The tracks of each time point of a movie.
 
     Args:
         times: the time points, ascending.
         solution: what was chosen.
     """
-    lineage = begin(times[0], solution.selected[0])
-    tracks = [lineage.current]
+    traced = [begin(times[0], solution.selected[0])]
     for time, selected, events in zip(times[1:], solution.selected[1:], solution.events, strict=True):
-        lineage = extend(lineage, time, selected, events)
-        tracks.append(lineage.current)
-    return tracks, lineage
+        traced.append(extend(traced[-1], time, selected, events))
+    return traced
 
 
 def _check_once(used: Indices, taken: Flags, which: str) -> None:

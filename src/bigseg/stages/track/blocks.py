@@ -23,11 +23,13 @@ class TrackBlocks(BlockStep):
     """Paint the objects of a block with their tracks."""
 
     stage, step, version = "track", "blocks", VERSION
+    looked_up_by = ("named_by",)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
-        """How they are stored; what they are comes from the table."""
-        return storage_parameters(plan)
+        """How they are stored, and which step names them; what they are comes from the table of names."""
+        named_by = "track.table" if config.track.method == "volume" else "track.lineages"
+        return {**storage_parameters(plan), "named_by": named_by}
 
     def needs_within(self, box: Box) -> list[Need]:
         """The block's labels; of the table only the tracks of the objects in the block."""
@@ -35,7 +37,7 @@ class TrackBlocks(BlockStep):
         return [
             Need("segment.blocks", blocks, total),
             Need("measure.blocks", blocks, total, in_key=False),
-            Need("track.table", [0], in_key=False),
+            Need(self.parameters["named_by"], [0], in_key=False),
         ]
 
     def evidence(self, piece: int) -> str:

@@ -1,106 +1,151 @@
-"""From what was chosen in the windows to the table of tracks."""
+"""The track of each detection, one time point after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bigseg.geometry.movie import Seam, Window
-from bigseg.kernels.tracking.lineage import LineagesSoFar, begin, extend
-from bigseg.kernels.tracking.model import Events, Flags, Solution, no_events
-from bigseg.layout import Layout
-from bigseg.stages.step import Parameters
-from bigseg.stages.track.settings import NESTED
-from bigseg.stages.track.tables import solution_of
+from bigseg.geometry.movie import seam_ranges, window_ranges
+from bigseg.resume.digest import digest_arrays, digest_json
+from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, digest_tables
+from bigseg.stages.track.detections import needs_detections
+from bigseg.stages.track.settings import NESTED, VERSION, movie_parameters
 from bigseg.stages.track.windows import solution_paths
-from bigseg.volumes.tables import Table, read_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from bigseg.config import Config
+    from bigseg.kernels.tracking.lineage import Traced
+    from bigseg.kernels.tracking.model import Events, Flags
+    from bigseg.planning.sample import SamplePlan
+    from bigseg.resume.ledger import Record
+
+_TABLES = ("lineages", "numbered", "names")
 
 
-def by_windows(
-    layout: Layout, parameters: Parameters, windows: Sequence[Window], seams: Sequence[Seam]
-) -> tuple[Table, list[Table]]:
-    """The table of tracks (``tracks.parquet``) and for each time point the track of each object of ``segment``.
+class TrackLineages(WholeStep):
+    """Go on with the tracks of the time point before.
 
-    One time point after the other is read; what is kept is the table itself.
-    """
-    times: list[int] = parameters["times"]
-    nested = parameters["method"] in NESTED
-    lineage: LineagesSoFar | None = None
-    rows: list[Table] = []
-    names: list[Table] = []
-    for time, (selected, events) in zip(times, _chosen(layout, windows, seams), strict=True):
-        lineage = begin(time, selected) if lineage is None else extend(lineage, time, selected, events)
-        found = read_table(layout.table("track", "candidates" if nested else "fragments", time))
-        rows.append(_rows(time, found, lineage.current))
-        names.append(_nested_names(layout, time, lineage.current) if nested else _names(found["id"], lineage.current))
-    if lineage is None:
-        raise ValueError("a movie has time points")
-    return tracks_table(rows, lineage), names
-
-
-def tracks_table(rows: Sequence[Table], lineage: LineagesSoFar) -> Table:
-    """The rows of all time points with what the lineage says of their tracks, ascending by (time, track)."""
-    table = {name: np.concatenate([part[name] for part in rows]) for name in rows[0]}
-    place = table["track"].astype(np.int64) - 1
-    return {
-        "time": table["time"],
-        "object": table["object"],
-        "track": table["track"],
-        "parent": lineage.parent[place],
-        "generation": lineage.generation[place].astype(np.uint16),
-        "start": lineage.start[place].astype(np.int32),
-        "end": lineage.end[place].astype(np.int32),
-        **{name: table[name] for name in ("z_um", "y_um", "x_um", "volume_um3")},
-    }
-
-
-def _chosen(layout: Layout, windows: Sequence[Window], seams: Sequence[Seam]) -> Iterator[tuple[Flags, Events]]:
-    """For each time point what is taken, and the events between it and the one before.
-
-    Around a seam what was solved there counts; at its two ends it agrees with the windows.
+    A time point that comes later changes nothing about those before it, so that nothing is done again for these.
     """
 
-    @lru_cache(maxsize=2)
-    def solution(step: str, piece: int, length: int) -> Solution:
-        events, taken = solution_paths(layout, step, piece)
-        return solution_of(read_table(events), read_table(taken), length)
+    stage, step, version = "track", "lineages", VERSION
+    looked_up_by: ClassVar[tuple[str, ...]] = ("times",)
 
-    for number, window in enumerate(windows):
-        for position in range(window.begin, window.end):
-            across = next((n for n, s in enumerate(seams) if s.first < position < s.last), None)
-            if across is None:
-                found, at = solution("windows", number, window.end - window.begin), position - window.begin
-            else:
-                seam = seams[across]
-                found, at = solution("seams", across, seam.last - seam.first), position - seam.first
-            yield found.selected[at], found.events[at - 1] if position else no_events()
+    @classmethod
+    def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
+        """Whether objects are chosen in windows, and in which."""
+        settings = config.track
+        nested = settings.method in NESTED
+        windows = {"window": settings.window, "context": settings.joint.context} if nested else {}
+        return {**movie_parameters(plan), "nested": nested, **windows}
 
+    def needs(self, piece: int) -> list[Need]:
+        """The detections, the events, and the tracks of the time point before."""
+        found = [needs_detections(self.time)]
+        if self._position:
+            found.append(Need("track.lineages", [0], time=self.parameters["times"][self._position - 1]))
+        if not self.parameters["nested"]:
+            return [*found, Need("track.links", [0])] if self._position else found
+        step, piece, _, number = self._solved
+        return [*found, Need(f"track.{step}", [piece], number, in_key=False)]
 
-def _rows(time: int, found: Table, tracks: NDArray[np.uint32]) -> Table:
-    """The rows of a time point, ascending by track."""
-    taken = np.flatnonzero(tracks)
-    taken = taken[np.argsort(tracks[taken])]
-    return {
-        "time": np.full(len(taken), time, np.int32),
-        "object": found["object" if "object" in found else "id"][taken],
-        "track": tracks[taken],
-        **{name: found[name][taken] for name in ("z_um", "y_um", "x_um", "volume_um3")},
-    }
+    def evidence(self, piece: int) -> str:
+        """Which time point is before, and, of what was solved in a window, what concerns this one."""
+        if not self.parameters["nested"]:
+            return digest_json(self.parameters["times"][self._position - 1] if self._position else None)
+        selected, events = self._chosen()
+        return digest_arrays(selected, events.links, events.divisions)
 
+    def intact(self, piece: int, record: Record) -> bool:
+        """Whether all tables are still there."""
+        return all(path.exists() for path in self._paths)
 
-def _names(ids: NDArray[np.uint64], tracks: NDArray[np.uint32]) -> Table:
-    """The track of each object, ascending by object."""
-    return {"id": ids, "track": tracks}
+    def process(self, piece: int) -> Outcome:
+        """Write the track of each detection and of each object of ``segment``."""
+        import numpy as np
 
+        from bigseg.kernels.tracking.lineage import begin, extend
+        from bigseg.volumes.tables import write_table
 
-def _nested_names(layout: Layout, time: int, tracks: NDArray[np.uint32]) -> Table:
-    """The track of each fragment, by the candidate that was taken of those that contain it."""
-    fragments = read_table(layout.table("track", "fragments", time), ["id"])["id"]
-    nesting = read_table(layout.table("track", "nesting", time))
-    named = np.zeros(len(fragments), np.uint32)
-    taken = tracks[nesting["candidate"]] > 0
-    named[nesting["leaf"][taken]] = tracks[nesting["candidate"][taken]]
-    return _names(fragments, named)
+        selected, events = self._chosen()
+        before = self._before()
+        traced = begin(self.time, selected) if before is None else extend(before, self.time, selected, events)
+        tables = (
+            {name: getattr(traced, name) for name in ("track", "parent", "generation", "start")},
+            {"tracks": np.array([traced.number])},
+            self._names(traced.track),
+        )
+        for path, table in zip(self._paths, tables, strict=True):
+            write_table(path, table)
+        return Outcome(digest_arrays(*(column for table in tables for column in table.values())))
+
+    def rehash(self, piece: int, record: Record) -> str:
+        """All tables."""
+        return digest_tables(self._paths)
+
+    @property
+    def _paths(self) -> list[Path]:
+        return [self.layout.table("track", name, self.time) for name in _TABLES]
+
+    @property
+    def _position(self) -> int:
+        """Of the time point in the list of them."""
+        times: list[int] = self.parameters["times"]
+        return times.index(self.time)
+
+    @property
+    def _solved(self) -> tuple[str, int, range, int]:
+        """Where the time point and the events before it were solved: step, piece, positions, number of pieces.
+
+        Around a seam what was solved there counts; at its two ends it agrees with the windows.
+        """
+        number, position = len(self.parameters["times"]), self._position
+        seams = seam_ranges(number, self.parameters["window"], self.parameters["context"])
+        for piece, seam in enumerate(seams):
+            if seam.first < position < seam.last:
+                return "seams", piece, range(seam.first, seam.last), len(seams)
+        windows = window_ranges(number, self.parameters["window"], 0)
+        piece = next(n for n, window in enumerate(windows) if position < window.end)
+        return "windows", piece, range(windows[piece].begin, windows[piece].end), len(windows)
+
+    def _chosen(self) -> tuple[Flags, Events]:
+        """What is taken, and the events between the time point before and this one."""
+        import numpy as np
+
+        from bigseg.kernels.tracking.model import no_events
+        from bigseg.stages.track.tables import events_of, solution_of
+        from bigseg.volumes.tables import read_table
+
+        if self.parameters["nested"]:
+            step, piece, positions, _ = self._solved
+            events, taken = (read_table(path) for path in solution_paths(self.layout, step, piece))
+            solution, at = solution_of(events, taken, len(positions)), self._position - positions.start
+            return solution.selected[at], solution.events[at - 1] if at else no_events()
+        number = len(read_table(self.layout.table("track", "fragments", self.time), ["id"])["id"])
+        if not self._position:
+            return np.ones(number, np.bool_), no_events()
+        return np.ones(number, np.bool_), events_of(read_table(self.layout.table("track", "events", self.time)))
+
+    def _before(self) -> Traced | None:
+        """The tracks of the time point before; None for the first."""
+        from bigseg.stages.track.tables import read_traced
+
+        return read_traced(self.layout, self.parameters["times"][self._position - 1]) if self._position else None
+
+    def _names(self, tracks: np.ndarray) -> dict[str, np.ndarray]:
+        """The track of each object of ``segment``: its own, or that of the candidate taken that contains it."""
+        import numpy as np
+
+        from bigseg.volumes.tables import read_table
+
+        ids = read_table(self.layout.table("track", "fragments", self.time), ["id"])["id"]
+        if not self.parameters["nested"]:
+            return {"id": ids, "track": tracks}
+        nesting = read_table(self.layout.table("track", "nesting", self.time))
+        named = np.zeros(len(ids), np.uint32)
+        taken = tracks[nesting["candidate"]] > 0
+        named[nesting["leaf"][taken]] = tracks[nesting["candidate"][taken]]
+        return {"id": ids, "track": named}

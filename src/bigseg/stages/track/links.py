@@ -1,4 +1,8 @@
-"""The events that may happen between a time point and the one before, with their costs."""
+"""The events between a time point and the one before: those that may happen, with their costs, or those that do.
+
+Where all objects are taken, the pairs of time points have nothing in common (:mod:`bigseg.kernels.tracking.windows`),
+so each is solved here. Where objects are chosen while they are linked, steps ``windows`` and ``seams`` do that.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,19 @@ from bigseg.stages.track.settings import NESTED, VERSION, PairStep, largest_shif
 
 if TYPE_CHECKING:
     from bigseg.config import Config
+    from bigseg.kernels.tracking.model import Events, Pair
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
 
-TABLES = ("links", "divisions", "appearance", "disappearance", "scale")
+CANDIDATES = ("links", "divisions", "appearance", "disappearance", "scale")
+"""Tables of events that may happen."""
+
+CHOSEN = ("events",)
+"""Table of those that do."""
 
 
 class TrackLinks(PairStep, WholeStep):
-    """Make the candidates of a pair of time points from overlaps and distances."""
+    """Make the candidates of a pair of time points from overlaps and distances, and choose among them."""
 
     stage, step, version = "track", "links", VERSION
 
@@ -32,7 +41,7 @@ class TrackLinks(PairStep, WholeStep):
             "voxel_size_um": list(plan.voxel_size_um),
             "largest_shift": list(largest_shift(config, plan)),
             "costs": config.track.costs.model_dump(),
-            "joint": config.track.method in NESTED,
+            "method": config.track.method,
         }
 
     def needs(self, piece: int) -> list[Need]:
@@ -51,7 +60,7 @@ class TrackLinks(PairStep, WholeStep):
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether all tables are still there."""
-        return all(self.layout.table("track", name, self.time).exists() for name in TABLES)
+        return all(self.layout.table("track", name, self.time).exists() for name in self._names)
 
     def process(self, piece: int) -> Outcome:
         """Make them and write their tables."""
@@ -60,14 +69,14 @@ class TrackLinks(PairStep, WholeStep):
         from bigseg.kernels.tracking.candidates import LinkCosts, candidates
         from bigseg.kernels.tracking.overlaps import add_up_overlaps
         from bigseg.stages.track.nested import nested_overlaps, nested_spacing, weighed
-        from bigseg.stages.track.tables import detections_of, overlaps_of, pair_tables
+        from bigseg.stages.track.tables import detections_of, event_columns, overlaps_of, pair_tables
         from bigseg.volumes.tables import read_table, write_table
 
         voxel_size = np.array(self.parameters["voxel_size_um"])
         blocks = range(self.grid.number_of_blocks)
         parts = [read_table(self.layout.table("track", "overlaps", self.time, block)) for block in blocks]
         overlaps = overlaps_of(add_up_overlaps(parts), float(voxel_size.prod()))
-        times, nested = (self.previous, self.time), self.parameters["joint"]
+        times, nested = (self.previous, self.time), self.parameters["method"] in NESTED
         if nested:
             overlaps = nested_overlaps(self.layout, times, overlaps)
         table = "candidates" if nested else "fragments"
@@ -77,12 +86,25 @@ class TrackLinks(PairStep, WholeStep):
         pair = candidates(before, after, overlaps, costs, drift, self.gap, scale_um=scale)
         if nested:
             pair = weighed(self.layout, times, pair)
-        written = pair_tables(pair)
-        for name in TABLES:
+            written = pair_tables(pair)
+        else:
+            written = {"events": event_columns(self._choose(pair))}
+        for name in self._names:
             write_table(self.layout.table("track", name, self.time), written[name])
-        digest = digest_arrays(*(column for name in TABLES for column in written[name].values()))
-        return Outcome(digest, {"links": len(pair.links), "divisions": len(pair.divisions)})
+        digest = digest_arrays(*(column for name in self._names for column in written[name].values()))
+        return Outcome(digest, {"candidates": len(pair.links) + len(pair.divisions)})
 
     def rehash(self, piece: int, record: Record) -> str:
         """All tables."""
-        return digest_tables(self.layout.table("track", name, self.time) for name in TABLES)
+        return digest_tables(self.layout.table("track", name, self.time) for name in self._names)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return CANDIDATES if self.parameters["method"] in NESTED else CHOSEN
+
+    def _choose(self, pair: Pair) -> Events:
+        from bigseg.kernels.tracking.greedy import solve_greedy
+        from bigseg.kernels.tracking.program import solve
+
+        solution = solve_greedy([pair]) if self.parameters["method"] == "greedy" else solve([pair])
+        return solution.events[0]

@@ -1,10 +1,9 @@
-"""The table of tracks, and which track each object of a time point is part of."""
+"""The table of tracks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bigseg.geometry.movie import Seam, Window, seam_ranges, window_ranges
 from bigseg.layout import TRACKS
 from bigseg.resume.digest import digest_arrays
 from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, digest_tables
@@ -17,49 +16,48 @@ if TYPE_CHECKING:
     from bigseg.config import Config
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
+    from bigseg.volumes.tables import Table
 
 
 class TrackTable(WholeStep):
-    """Put the windows together, follow the lineages, and write ``tracks.parquet``."""
+    """Write ``tracks.parquet``; with method ``volume`` also find the tracks, of all time points at once."""
 
     stage, step, version, per_time = "track", "table", VERSION, False
     files = (TRACKS,)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
-        """The method and the windows, or how the graph of all time points is partitioned."""
+        """The method, or how the graph of all time points is partitioned."""
         settings = config.track
-        if settings.method == "volume":
-            rest: Parameters = {"blocks": plan.grid.number_of_blocks, "volume": settings.volume.model_dump()}
-        else:
-            rest = {"window": settings.window, "context": settings.joint.context if settings.method in NESTED else 1}
-        return {**movie_parameters(plan), "method": settings.method, **rest}
+        if settings.method != "volume":
+            return {**movie_parameters(plan), "nested": settings.method in NESTED}
+        volume = settings.volume.model_dump()
+        return {**movie_parameters(plan), "blocks": plan.grid.number_of_blocks, "volume": volume}
 
     def needs(self, piece: int) -> list[Need]:
-        """What was chosen everywhere, and where the detections are."""
-        detections = [needs_detections(time) for time in self.parameters["times"]]
-        if self.parameters["method"] == "volume":
-            blocks, later = range(self.parameters["blocks"]), self.parameters["times"][1:]
-            return [*detections, *(Need("track.overlaps", blocks, len(blocks), time=time) for time in later)]
-        windows, seams = len(self._windows), len(self._seams)
-        found = [*detections, Need("track.windows", range(windows), windows)]
-        return [*found, Need("track.seams", range(seams), seams)] if seams else found
+        """The detections of all time points, and their tracks or what they share."""
+        times = self.parameters["times"]
+        detections = [needs_detections(time) for time in times]
+        if "volume" not in self.parameters:
+            return [*detections, *(Need("track.lineages", [0], time=time) for time in times)]
+        blocks = range(self.parameters["blocks"])
+        return [*detections, *(Need("track.overlaps", blocks, len(blocks), time=time) for time in times[1:])]
 
     def intact(self, piece: int, record: Record) -> bool:
         """Whether all tables are still there."""
         return all(path.exists() for path in self._paths)
 
     def process(self, piece: int) -> Outcome:
-        """Write the table of tracks, and for each time point the track of each object."""
-        from bigseg.stages.track.lineages import by_windows
+        """Write the table, and with ``volume`` for each time point the track of each object."""
         from bigseg.stages.track.space_time import by_volume
         from bigseg.tracks.table import write_tracks
         from bigseg.volumes.tables import write_table
 
-        if self.parameters["method"] == "volume":
+        names: list[Table] = []
+        if "volume" in self.parameters:
             tracks, names = by_volume(self.layout, self.parameters)
         else:
-            tracks, names = by_windows(self.layout, self.parameters, self._windows, self._seams)
+            tracks = self._tracks()
         table_path, *name_paths = self._paths
         write_tracks(table_path, tracks)
         for path, table in zip(name_paths, names, strict=True):
@@ -71,15 +69,20 @@ class TrackTable(WholeStep):
         """All tables."""
         return digest_tables(self._paths)
 
+    def _tracks(self) -> Table:
+        """The rows of all time points."""
+        from bigseg.stages.track.tables import read_traced, track_rows, tracks_table
+        from bigseg.volumes.tables import read_table
+
+        table = "candidates" if self.parameters["nested"] else "fragments"
+        return tracks_table(
+            [
+                track_rows(time, read_table(self.layout.table("track", table, time)), read_traced(self.layout, time))
+                for time in self.parameters["times"]
+            ]
+        )
+
     @property
     def _paths(self) -> list[Path]:
-        names = [self.layout.table("track", "names", time) for time in self.parameters["times"]]
-        return [self.layout.track_table, *names]
-
-    @property
-    def _windows(self) -> list[Window]:
-        return window_ranges(len(self.parameters["times"]), self.parameters["window"], 0)
-
-    @property
-    def _seams(self) -> list[Seam]:
-        return seam_ranges(len(self.parameters["times"]), self.parameters["window"], self.parameters["context"])
+        times = self.parameters["times"] if "volume" in self.parameters else []
+        return [self.layout.track_table, *(self.layout.table("track", "names", time) for time in times)]

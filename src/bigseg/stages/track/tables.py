@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from bigseg.geometry.box import Triple
+from bigseg.kernels.tracking.lineage import Traced
 from bigseg.kernels.tracking.model import Detections, Events, Flags, Overlaps, Pair, Solution
 from bigseg.layout import Layout
 from bigseg.volumes.tables import Table, read_table
@@ -130,3 +133,47 @@ def solution_of(events: Table, taken: Table, length: int) -> Solution:
 def taken_at(taken: Table, at: int) -> Flags:
     """Whether each detection of the time point at a position of the run is taken."""
     return np.asarray(taken["taken"][taken["at"] == at], np.bool_)
+
+
+def read_traced(layout: Layout, time: int) -> Traced:
+    """The tracks of the detections of a time point.
+
+    Raises:
+        UserError: a table is missing or damaged.
+    """
+    table, numbered = (read_table(layout.table("track", name, time)) for name in ("lineages", "numbered"))
+    return Traced(**table, number=int(numbered["tracks"][0]))
+
+
+def track_rows(time: int, found: Table, traced: Traced) -> Table:
+    """The rows of a time point in the table of tracks, ascending by track, but for the end of each.
+
+    Args:
+        time: the time point.
+        found: its fragments or candidates.
+        traced: the tracks of these.
+    """
+    taken = np.flatnonzero(traced.track)
+    taken = taken[np.argsort(traced.track[taken])]
+    return {
+        "time": np.full(len(taken), time, np.int32),
+        "object": found["object" if "object" in found else "id"][taken],
+        "track": traced.track[taken],
+        "parent": traced.parent[taken],
+        "generation": traced.generation[taken].astype(np.uint16),
+        "start": traced.start[taken].astype(np.int32),
+        **{name: found[name][taken] for name in (*_POSITION, "volume_um3")},
+    }
+
+
+def tracks_table(rows: Sequence[Table]) -> Table:
+    """The table of tracks from the rows of all time points in their order, of which the first has the columns."""
+    table = {name: np.concatenate([part[name] for part in rows]) for name in rows[0]}
+    last = np.zeros(int(table["track"].max(initial=0)) + 1, np.int32)
+    np.maximum.at(last, table["track"], table["time"])
+    order = ("time", "object", "track", "parent", "generation", "start")
+    return {
+        **{name: table[name] for name in order},
+        "end": last[table["track"]],
+        **{name: table[name] for name in (*_POSITION, "volume_um3")},
+    }

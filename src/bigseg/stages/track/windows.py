@@ -1,4 +1,4 @@
-"""The choice among candidate events, in windows of time points, and across the seams between windows."""
+"""The joint choice of objects and events, in windows of time points, and across the seams between windows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bigseg.geometry.movie import Seam, Window, seam_ranges, window_ranges
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.stages.step import Need, Outcome, Parameters, Step, digest_tables
 from bigseg.stages.track.detections import needs_detections
-from bigseg.stages.track.settings import NESTED, VERSION, movie_parameters
+from bigseg.stages.track.settings import VERSION, movie_parameters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,15 +32,9 @@ class _Solve(Step):
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
-        """The method and the windows."""
+        """The windows, and what taking a candidate is worth."""
         settings = config.track
-        joint = settings.method in NESTED
-        return {
-            **movie_parameters(plan),
-            "method": settings.method,
-            "window": settings.window,
-            "joint": settings.joint.model_dump() if joint else None,
-        }
+        return {**movie_parameters(plan), "window": settings.window, "joint": settings.joint.model_dump()}
 
     @abstractmethod
     def seen(self, piece: int) -> Sequence[int]:
@@ -111,8 +105,7 @@ class _Solve(Step):
 
         times = [self.times[position] for position in positions]
         pairs = [read_pair(self.layout, time) for time in times[1:]]
-        joint = self.parameters["joint"]
-        return pairs, [None if joint is None else read_choice(self.layout, time, joint) for time in times]
+        return pairs, [read_choice(self.layout, time, self.parameters["joint"]) for time in times]
 
     def _paths(self, piece: int) -> list[Path]:
         return solution_paths(self.layout, self.step, piece)
@@ -135,9 +128,8 @@ class TrackWindows(_Solve):
 
     @property
     def windows(self) -> list[Window]:
-        """All windows; with a context only where what is taken at one time point depends on others."""
-        joint = self.parameters["joint"]
-        return window_ranges(len(self.times), self.parameters["window"], joint["context"] if joint else 0)
+        """All windows."""
+        return window_ranges(len(self.times), self.parameters["window"], self.parameters["joint"]["context"])
 
     @property
     def number_of_pieces(self) -> int:
@@ -161,12 +153,9 @@ class TrackWindows(_Solve):
 
     def solve(self, piece: int) -> Solution:
         """Solve the window."""
-        from bigseg.kernels.tracking.greedy import solve_greedy
         from bigseg.kernels.tracking.windows import solve_window
 
         pairs, choices = self.read(self.seen(piece))
-        if self.parameters["method"] == "greedy":
-            return solve_greedy(pairs)
         return solve_window(self.windows[piece], pairs, choices)
 
 
@@ -178,8 +167,7 @@ class TrackSeams(_Solve):
     @property
     def seams(self) -> list[Seam]:
         """All seams."""
-        joint = self.parameters["joint"]
-        return seam_ranges(len(self.times), self.parameters["window"], joint["context"] if joint else 1)
+        return seam_ranges(len(self.times), self.parameters["window"], self.parameters["joint"]["context"])
 
     @property
     def number_of_pieces(self) -> int:
@@ -211,13 +199,10 @@ class TrackSeams(_Solve):
 
     def solve(self, piece: int) -> Solution:
         """Solve around the seam."""
-        from bigseg.kernels.tracking.greedy import solve_greedy
         from bigseg.kernels.tracking.windows import solve_seam
 
         seam = self.seams[piece]
         pairs, choices = self.read(self.seen(piece))
-        if self.parameters["method"] == "greedy":
-            return solve_greedy(pairs)
         return solve_seam(seam, pairs, *self._ends(piece), choices)
 
     def _ends(self, piece: int) -> tuple[Flags, Flags]:
@@ -231,8 +216,5 @@ class TrackSeams(_Solve):
         from bigseg.volumes.tables import read_table
 
         _, taken = solution_paths(self.layout, "windows", window)
-        joint = self.parameters["joint"]
-        begin = window_ranges(len(self.times), self.parameters["window"], joint["context"] if joint else 0)[
-            window
-        ].begin
+        begin = window_ranges(len(self.times), self.parameters["window"], 0)[window].begin
         return taken_at(read_table(taken), position - begin)
