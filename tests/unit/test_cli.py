@@ -200,7 +200,7 @@ def test_status_as_text(cli, finished):
     lines = out.splitlines()
     assert lines[0] == "a"
     assert lines[1].split() == ["ingest", "t0000", "3/3", "t0001", "3/3"]
-    assert lines[-3].split() == ["evaluate", "t0000", "2/2", "t0001", "2/2", "all", "1/1"]
+    assert lines[-3].split() == ["evaluate", "t0000", "4/4", "t0001", "4/4", "all", "2/2"]
     assert lines[-2].split() == ["seams", "t0000", "2/2", "t0001", "2/2", "all", "1/1"]
     assert lines[-1].split() == ["report", "all", "0/2"]
 

@@ -27,7 +27,7 @@ from bigseg.sweeping.ranking import as_csv, as_png, ranked, table
 from bigseg.sweeping.sweep import Sweep
 
 UP_TO_GRAPH = ("ingest", "predict", "supervoxels", "graph")
-UP_TO_SCORES = ("partition", "segment", "evaluate")
+UP_TO_SCORES = ("partition", "segment", "measure", "track", "evaluate")
 BLOCKS = {"block_shape": [24, 32, 32]}
 
 
