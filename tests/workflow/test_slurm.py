@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -121,6 +122,8 @@ class Runner:
                 stderr=log,
                 text=True,
                 start_new_session=True,
+                # A job in the background, as these tests may be, and all that it starts pass over Ctrl-C.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             )
 
     def run(self, folder: Path, *arguments: str, **keywords: Any) -> tuple[int, str]:
