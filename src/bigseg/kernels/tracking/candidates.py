@@ -55,7 +55,7 @@ class LinkCosts:
     """Cost of any division, however good."""
     asymmetry: float = 0.2
     """Cost of a division one of whose daughters is e times as large as the other."""
-    separation: float = 0.2
+    separation: float = 0.1
     """Cost of a division whose daughters are 2 D apart, the distance of neighbours."""
     appearance: float = 1.0
     """Cost of an object that was not there before."""
