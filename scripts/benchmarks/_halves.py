@@ -9,16 +9,32 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from _crowd import DIAMETER, crowd, overlaps_of_balls
 from scipy.spatial import KDTree
 
+from bigseg.geometry.movie import Seam, Window
 from bigseg.kernels.agglomerate import contract_average
 from bigseg.kernels.contingency import Contingency
 from bigseg.kernels.lineage import Lineage
+from bigseg.kernels.tracking.candidates import LinkCosts, candidates
+from bigseg.kernels.tracking.hierarchy import (
+    Hierarchy,
+    Limits,
+    build,
+    candidate_overlaps,
+    choice,
+    spacing_um,
+    weigh,
+    weights,
+)
 from bigseg.kernels.tracking.lineage import Traced, lineages_of, trace
 from bigseg.kernels.tracking.model import Detections, Events, Flags, Floats, Ids, Indices, Overlaps, Solution
+from bigseg.kernels.tracking.program import solve
+from bigseg.kernels.tracking.windows import solve_seam, solve_window
 from bigseg.kernels.tracking_scores import TrackingScores, TrackingTally
 
 WEAK, STRANGE = 0.02, 0.1
@@ -103,6 +119,85 @@ def _true_events(source: Indices) -> Events:
     links = np.stack([source[order], order], axis=1)[count == 1]
     pairs = np.sort(order[count == 2].reshape(-1, 2), axis=1)
     return Events(links, np.column_stack([source[pairs[:, 0]], pairs]))
+
+
+@dataclass(frozen=True)
+class CrowdInHalves:
+    """A movie as :func:`halves` makes it; every job makes it anew, which takes less than a second."""
+
+    objects: int
+    times: int
+
+    @cached_property
+    def _made(self) -> tuple[list[Halves], list[Overlaps], list[Traced]]:
+        return halves(self.objects, self.times)
+
+    def _tree(self, time: int) -> Hierarchy:
+        frame = self._made[0][time]
+        largest = 20 * float(np.median(frame.fragments.volume_um3))
+        limits = Limits(maximum_volume_um3=largest)
+        return build(frame.fragments, frame.u, frame.v, frame.area, frame.evidence, limits)
+
+    def _weights(self, tree: Hierarchy, time: int) -> Floats:
+        return weights(tree, float(np.median(self._made[0][time].fragments.volume_um3)))
+
+    @property
+    def candidates(self) -> int:
+        """Candidates of the first time point."""
+        return len(self._tree(0).parent)
+
+    def solve(self, folder: Path, part: Window | Seam) -> None:
+        """Build the candidates of a window or a seam, solve it, and write what was chosen to a folder."""
+        frames, shared, _ = self._made
+        times = range(part.first, part.last)
+        trees = [self._tree(time) for time in times]
+        heavy = [self._weights(tree, time) for tree, time in zip(trees, times, strict=True)]
+        pairs = []
+        for place, (one, other) in enumerate(itertools.pairwise(trees)):
+            ids = (frames[times[place]].fragments.ids, frames[times[place + 1]].fragments.ids)
+            common = candidate_overlaps(one, other, shared[times[place]], ids)
+            scale, parent = spacing_um(one, other), other.parent
+            pair = candidates(one.detections, other.detections, common, LinkCosts(), scale_um=scale, parent=parent)
+            pairs.append(weigh(pair, heavy[place], heavy[place + 1]))
+        choices = [choice(tree, weight) for tree, weight in zip(trees, heavy, strict=True)]
+        if isinstance(part, Window):
+            solution, first = solve_window(part, pairs, choices), part.begin
+        else:
+            ends = (self._selected(folder, part.first), self._selected(folder, part.last - 1))
+            solution, first = solve_seam(part, pairs, *ends, choices), part.first
+        for time, selected in enumerate(solution.selected, first):
+            np.save(folder / f"selected-{time}.npy", selected)
+        for time, events in enumerate(solution.events, first):
+            np.savez(folder / f"events-{time}.npz", links=events.links, divisions=events.divisions)
+
+    def _selected(self, folder: Path, time: int) -> Flags:
+        found: Flags = np.load(folder / f"selected-{time}.npy")
+        return found
+
+    def scores(self, folder: Path) -> TrackingScores:
+        """Scores of what was chosen."""
+        frames, _, truth = self._made
+        selected = tuple(self._selected(folder, time) for time in range(self.times))
+        events = []
+        for time in range(self.times - 1):
+            with np.load(folder / f"events-{time}.npz") as file:
+                events.append(Events(**file))
+        of_half = []
+        for time, flags in enumerate(selected):
+            tree = self._tree(time)
+            taken = flags[tree.candidate]
+            of_half.append((tree.leaf[taken], tree.candidate[taken]))
+        return scores(frames, truth, Solution(selected, tuple(events)), of_half)
+
+    def scores_of_threshold(self, threshold: float) -> TrackingScores:
+        """Scores of the objects that one threshold makes, linked by the program."""
+        frames, shared, truth = self._made
+        made = [joined(frame, threshold) for frame in frames]
+        pairs = [
+            candidates(a[0], b[0], joined_overlaps(common, a[1], b[1]), LinkCosts())
+            for (a, b), common in zip(itertools.pairwise(made), shared, strict=True)
+        ]
+        return scores(frames, truth, solve(pairs), [(np.arange(len(of)), of) for _, of in made])
 
 
 def joined(frame: Halves, threshold: float) -> tuple[Detections, Indices]:

@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from bigseg.kernels.agglomerate import contract_average
 from bigseg.kernels.clusters import look_up
 from bigseg.kernels.pairs import distinct_pairs
-from bigseg.kernels.tracking.model import Flags, Floats, Ids, Indices
+from bigseg.kernels.tracking.model import Floats, Ids, Indices
 
 
 @dataclass(frozen=True, eq=False)

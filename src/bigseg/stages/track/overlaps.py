@@ -13,8 +13,6 @@ from bigseg.stages.track.settings import VERSION, PairStep, largest_shift, movie
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
-
     from bigseg.config import Config
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
