@@ -207,7 +207,7 @@ def joined(frame: Halves, threshold: float) -> tuple[Detections, Indices]:
         len(frame.fragments.ids), pairs, -frame.area * frame.evidence, frame.area, offset=threshold
     )
     _, of_half = np.unique(found.clusters, return_inverse=True)
-    volume = np.bincount(of_half, frame.fragments.volume_um3)
+    volume: Floats = np.bincount(of_half, frame.fragments.volume_um3).astype(np.float64)
     moment = [np.bincount(of_half, frame.fragments.volume_um3 * column) for column in frame.fragments.position_um.T]
     border = np.full(len(volume), np.inf)
     np.minimum.at(border, of_half, frame.fragments.border_um)
@@ -220,7 +220,7 @@ def joined_overlaps(shared: Overlaps, before: Indices, after: Indices) -> Overla
     source, target = before[shared.source.astype(np.int64) - 1], after[shared.target.astype(np.int64) - 1]
     key, place = np.unique(source * (int(after.max()) + 1) + target, return_inverse=True)
     pairs = np.stack(np.divmod(key, int(after.max()) + 1)).astype(np.uint64) + np.uint64(1)
-    return Overlaps(pairs[0], pairs[1], np.bincount(place, shared.volume_um3))
+    return Overlaps(pairs[0], pairs[1], np.bincount(place, shared.volume_um3).astype(np.float64))
 
 
 def scores(

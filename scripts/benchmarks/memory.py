@@ -17,12 +17,42 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import zarr
 
 from bigseg.geometry.grid import Grid
+from bigseg.kernels.lineage import appearing, restrict
 from bigseg.kernels.tissue import Tissue
+from bigseg.kernels.tissue_movie import TissueMovie
 from bigseg.planning.resources import SNAKEMAKE_MB
 from bigseg.planning.workflow import Workflow
+from bigseg.tracks.ctc import lineage_text
+
+TIMES = {"track": 3, "joint": 4}
+"""Time points of the recipes that track; the others have one."""
+
+
+def write_movie(folder: Path, size: int, block: int, times: int) -> None:
+    """A synthetic tissue of size³ voxels that moves and divides and its truth as Zarr arrays (t, z, y, x); its lineage."""
+    movie = TissueMovie((size,) * 3, times, (0.25,) * 3, cell_diameter_um=6.0, drift=(0.0, 2.0, 1.0), outline=False)
+    grid = Grid(movie.shape, (block,) * 3)
+    image, truth = (
+        zarr.create_array(
+            str(folder / f"{name}.zarr"), shape=(times, *movie.shape), chunks=(1, 64, 64, 64), dtype=dtype
+        )
+        for name, dtype in (("volume", "uint8"), ("truth", "uint32"))
+    )
+    seen = []
+    for t in range(times):
+        ids: set[int] = set()
+        for index in range(grid.number_of_blocks):
+            box = grid.box(index)
+            labels = movie.labels(box, t)
+            image[t, *box.slices], truth[t, *box.slices] = movie.image(box, t), labels
+            ids.update(np.unique(labels[labels > 0]).tolist())
+        seen.append((t, np.array(sorted(ids), np.uint64)))
+    lineage = restrict(movie.lineage(), appearing(seen))
+    (folder / "lineage.txt").write_text(lineage_text(lineage), encoding="ascii")
 
 
 def write_volume(folder: Path, size: int, block: int) -> None:
@@ -77,6 +107,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "gasp": {},
     "levels": {"partition": {"levels": 2}},
     "lifted": {"partition": {"method": "lifted_multicut", "levels": 1}},
+    "track": {"track": {"drift": True}},
+    "joint": {"partition": {"beta": 0.8}, "track": {"method": "joint", "window": 2, "joint": {"context": 1}}},
     "network": {"predict": {"method": "network", "model": "membrane"}, "execution": {"network_memory_gb": 2.0}},
 }
 """What of the configuration is not as it is by default; all are scored against the truth."""
@@ -86,9 +118,13 @@ def configuration(folder: Path, recipe: str, block: int, threads: int) -> dict[s
     """The configuration of a recipe for the volumes in a folder."""
     volume = {"axes": "zyx", "voxel_size_um": [0.25] * 3}
     truth = {"path": str(folder / "truth.zarr"), **volume}
-    sample = {"input": {"path": str(folder / "volume.zarr"), **volume}, "truth": truth}
+    sample: dict[str, Any] = {"input": {"path": str(folder / "volume.zarr"), **volume}, "truth": truth}
     if recipe == "lifted":
         sample["nuclei"] = truth
+    if recipe in TIMES:
+        for part in ("input", "truth"):
+            sample[part] = {**sample[part], "axes": "tzyx"}
+        sample["truth_lineage"] = str(folder / "lineage.txt")
     sections = RECIPES[recipe]
     return {
         "samples": {"s": sample},
@@ -102,7 +138,10 @@ def configuration(folder: Path, recipe: str, block: int, threads: int) -> dict[s
 
 def measure(folder: Path, recipe: str, size: int, block: int, threads: int) -> dict[str, dict[str, float]]:
     """What the heaviest job of each step takes, for a volume of size³ voxels."""
-    write_volume(folder, size, block)
+    if recipe in TIMES:
+        write_movie(folder, size, block, TIMES[recipe])
+    else:
+        write_volume(folder, size, block)
     settings = configuration(folder, recipe, block, threads)
     workflow = Workflow(settings, "benchmark")
     peaks: dict[str, dict[str, float]] = {}
