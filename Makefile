@@ -25,7 +25,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 demo: $(VENV)/.installed ## Segment a small synthetic tissue, segment and track a movie of another, show the results
 	$(BIN)/python scripts/make_demo_data.py data/demo
-	$(BIN)/python scripts/make_demo_data.py data/demo_movie --movie
+	$(BIN)/python scripts/make_demo_data.py data/demo_movie --movie --seed 7
 	$(RUN) snakemake --cores all --configfile config/demo.yaml --quiet rules
 	$(BIN)/python scripts/show_demo.py config/demo.yaml
 

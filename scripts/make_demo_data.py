@@ -4,7 +4,7 @@ The voxels are those of :class:`bigseg.kernels.tissue.Tissue`, a plant-like tiss
 they are those of :class:`bigseg.kernels.tissue_movie.TissueMovie`, whose cells move, divide and die:
 ``movie_t0_c0.tif`` (walls), ``movie_t0_c1.tif`` (nuclei), ``truth_t0.tif`` and so on, and ``truth_lineage.txt`` with a
 line for each cell that is seen (label, first and last time point, label of the mother or 0). Without other options
-these are the tissue and the movie of ``make demo``.
+the tissue is that of ``make demo``; its movie is that of seed 7.
 
 Files are written slab by slab and renamed when complete. A second run with the same parameters, which ``tissue.json``
 beside the files records, writes only what is missing.
