@@ -178,6 +178,6 @@ def _absolute(path: str) -> str:
 
 
 def _sample_name(path: str) -> str:
-    """A legal sample name from a file name."""
-    stem = Path(path).name.split(".")[0]
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", re.sub(r"\{[tcz]\}|\*", "", stem)).strip("-_") or "sample"
+    """A legal sample name from a file name: of ``embryo_t{t}_c{c}.tif`` it is ``embryo``."""
+    stem = re.sub(r"((^|[-_])[tczTCZ])?\{[tcz]\}|\*", "", Path(path).name.split(".")[0])
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_") or "sample"
