@@ -10,11 +10,13 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+import yaml
 import zarr
 from pipeline_checks import NAME, Settings, done, labels, layout, run
 from pipeline_checks import settings as config_of
 
 from bigseg.errors import UserError
+from bigseg.planning.initial import write_initial_config
 from bigseg.planning.workflow import Workflow
 
 SHAPE = (6, 20, 24)
@@ -145,6 +147,17 @@ def test_a_time_point_of_which_no_chunk_is_there_is_told_before_anything_runs(tm
     array[1] = values[1]
     assert done(settings, STAGES)["ingest.blocks"] == 1
     assert (labels(settings)[1] == values[1]).all()
+
+
+def test_init_tells_of_them_and_of_the_remedy(holes, monkeypatch):
+    monkeypatch.chdir(holes)
+    told = write_initial_config(holes / "run", str(holes / "e_t{t}.tif"), None, None, "a", None, 4.0, force=False)
+    beware = [line for line in told if "beware" in line]
+    assert [line.split(":")[1] for line in beware] == [f" time point {t} cannot be read" for t in (2, 3, 4, 5)]
+    assert "  to leave them out set samples.a.missing_times to skip" in told
+    written = yaml.safe_load((holes / "run" / "config.yaml").read_text(encoding="utf-8"))
+    with pytest.raises(UserError, match="4 of 7 time points cannot be read"):
+        Workflow(written, "config.yaml")
 
 
 def test_labels_may_lack_the_chunks_of_a_time_point(tmp_path):
