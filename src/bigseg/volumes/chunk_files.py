@@ -27,8 +27,9 @@ def chunk_files(folder: Path, metadata: dict[str, Any], zarr_format: int, axes: 
     Returns:
         None for a grid of chunks that is not regular, or keys of a kind that is not known.
     """
+    prefix: tuple[str, ...] = ()
     if zarr_format == 2:
-        prefix, separator, chunks = (), metadata.get("dimension_separator", "."), metadata["chunks"]
+        separator, chunks = metadata.get("dimension_separator", "."), metadata["chunks"]
     else:
         encoding, grid = metadata["chunk_key_encoding"], metadata["chunk_grid"]
         kind = encoding["name"]
