@@ -33,7 +33,7 @@ TIMES = {"track": 3, "joint": 4}
 
 
 def write_movie(folder: Path, size: int, block: int, times: int) -> None:
-    """A synthetic tissue of size³ voxels that moves and divides and its truth as Zarr arrays (t, z, y, x); its lineage."""
+    """A synthetic tissue that moves and divides: size³ voxels at each time point, its truth, and its lineage."""
     movie = TissueMovie((size,) * 3, times, (0.25,) * 3, cell_diameter_um=6.0, drift=(0.0, 2.0, 1.0), outline=False)
     grid = Grid(movie.shape, (block,) * 3)
     image, truth = (

@@ -10,10 +10,12 @@ from bigseg.planning.workflow import Workflow
 METHODS = ["gasp", "multicut", "lifted_multicut"]
 
 
-def workflow(folder, shape, method="gasp", levels=0, block=64, times=1):
-    """Of a volume that has metadata and no voxels."""
+def workflow(folder, shape, method="gasp", levels=0, block=64, times=1, track=None):
+    """Of a volume that has metadata and hardly any voxels: one at each time point."""
     name = f"{times}-{'-'.join(map(str, shape))}.zarr"
-    zarr.create_array(str(folder / name), shape=(times, *shape), chunks=(1, 64, 64, 64), dtype="uint8", overwrite=True)
+    path = folder / name
+    array = zarr.create_array(str(path), shape=(times, *shape), chunks=(1, 64, 64, 64), dtype="uint8", overwrite=True)
+    array[:, 0, 0, 0] = 1
     volume = {"path": str(folder / name), "axes": "tzyx"}
     sample = {"input": volume, **({"nuclei": volume} if method == "lifted_multicut" else {})}
     config = {
@@ -22,6 +24,7 @@ def workflow(folder, shape, method="gasp", levels=0, block=64, times=1):
         "work": str(folder / "work"),
         "blocks": {"block_shape": [block] * 3},
         "partition": {"method": method, "levels": levels},
+        "track": track or {},
     }
     return Workflow(config, "config.yaml")
 
@@ -81,3 +84,21 @@ def test_a_solve_for_comparison_is_supposed_only_where_it_will_be_made(tmp_path)
     assert asked[64] < asked[256]
     assert asked[8192] < asked[64]
     assert workflow(tmp_path, (256, 256, 256), "multicut", 0).memory_mb(name, "a", 1, 1) == asked[8192]
+
+
+def test_tracking_asks_for_the_time_points_that_it_holds(tmp_path):
+    """A window with its context for the joint choice, all of them for the tables of all; two for everything else."""
+    shape = (256, 1024, 1024)
+
+    def asked(name, method, times, window=24):
+        found = workflow(tmp_path, shape, times=times, track={"method": method, "window": window})
+        return found.memory_mb(name, "a", 1, 1)
+
+    assert asked("track.windows", "joint", 240) == asked("track.windows", "joint", 480)
+    assert asked("track.windows", "joint", 240, 48) > 1.5 * asked("track.windows", "joint", 240)
+    assert asked("track.seams", "joint", 200, 48) == asked("track.seams", "joint", 200)
+    for name in ("track.links", "track.lineages", "track.detections"):
+        assert asked(name, "joint", 200, 48) == asked(name, "joint", 100)
+    for name in ("track.table", "track.exports"):
+        assert asked(name, "program", 200) > asked(name, "program", 100)
+    assert asked("track.table", "volume", 100) > asked("track.table", "program", 100)
