@@ -218,7 +218,7 @@ class SegmentBlocks(BlockStep):
         box = self.grid.box(piece)
         labels = self._painted(piece, box) if self._segmentation is None else self._copied(box)
         self._store.write(self.time, 0, box, labels)
-        return Outcome(digest_arrays(labels))
+        return Outcome(digest_arrays(labels), {} if labels.any() else {"empty": True})
 
     def rehash(self, piece: int, record: Record) -> str:
         """The labels."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -189,6 +189,14 @@ class Step(ABC):
         """Pieces which, if all of them are empty, leave this one empty; nothing where no piece is known to be."""
         return []
 
+    def nothing_beside(self, piece: int) -> bool:
+        """Whether what a piece reads beside other steps' output leaves it empty; asked where ``empty_with`` does."""
+        return True
+
+    def alike(self, piece: int) -> Hashable:
+        """What empty pieces have in common whose output is the same: their shape, unless a step says otherwise."""
+        return self.grid.box(piece).shape
+
     def left_out(self, piece: int) -> bool:
         """Whether a piece is empty because nothing will look at it."""
         return False
@@ -198,7 +206,7 @@ class Step(ABC):
         return self.process(piece)
 
     def repeat(self, piece: int, like: int) -> None:
-        """Make the output of an empty piece that of another one of the same shape, and durable.
+        """Make the output of an empty piece that of another one like it (:meth:`alike`), and durable.
 
         Intermediates become names of the same files. What stays as the result has files of its own: they are the
         user's, who may correct labels with a program that writes in place.
