@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bigseg.config import Config
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
+    from bigseg.resume.marker import Marker
     from bigseg.volumes.store import VolumeArray
 
 Parameters = dict[str, Any]
@@ -88,8 +89,9 @@ class Step(ABC):
     looked_up_by: ClassVar[tuple[str, ...]] = ()
     """Parameters that only tell where something is found; ``evidence`` tells what it is."""
 
-    passing: ClassVar[bool] = False
-    """Whether only later steps read the output, so that ``bigseg clean`` may remove it once all is done."""
+    passing: ClassVar[tuple[str, ...]] = ()
+    """What it writes, as patterns within the sample's intermediates, if only later steps read that: ``bigseg clean``
+    may remove it once all is done. Nothing if any of it stays."""
 
     leaving_out: ClassVar[tuple[str, ...]] = ()
     """Parameters that only tell which pieces are empty: no part of the keys, since this is known of each piece."""
@@ -120,6 +122,10 @@ class Step(ABC):
     def name(self) -> str:
         """``stage.step``."""
         return f"{self.stage}.{self.step}"
+
+    def is_told_by(self, marker: Marker) -> bool:
+        """Whether a marker was written by a job with this version and these parameters."""
+        return (marker.version, marker.fingerprint) == (self.version, digest_json(self.dependence))
 
     @property
     def dependence(self) -> Parameters:
