@@ -153,6 +153,7 @@ def test_the_remedy_is_a_command_that_works(ready, cells, tmp_path, snakemake):
     assert set(made.jobs) == {"ingest", "ingest_statistics", "predict", "supervoxels", "graph"}
     before = command("--beta", "0.4,0.5", "--write")
     assert "best" in before
-    whole = snakemake(folder)
+    whole = snakemake(folder, "-n")
     assert whole.status == 0, whole.text
+    assert "partition" in whole.jobs
     assert "graph" not in whole.jobs, "a sweep makes nothing run again"
