@@ -93,6 +93,9 @@ _BYTES_PER_EDGE = 1000
 _LEFT = 0.5
 """Share of the nodes of a level that it leaves to the one above; measured by ``make bench-partition``."""
 
+_DETECTIONS_PER_MINUTE = 150_000
+"""Linked, chosen and painted with their tracks: ``make bench-track`` (2 million in 6 minutes of two slow cores)."""
+
 _VOXELS_PER_MINUTE = 30_000_000
 """Half of what the slowest stage does on one slow core."""
 
@@ -136,7 +139,7 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
     voxels = prod(plan.grid.shape)
     if isinstance(step, PartitionLevel):
         need = _superblock_mb(plan, step) * threads
-    elif step.stage == "track" and not (step.in_batches and step.per_time):
+    elif _is_of_objects(step):
         need = _track_mb(plan, step)
     elif step.in_batches:
         halo = step.parameters.get("halo", (0, 0, 0))
@@ -184,13 +187,22 @@ def _is_zarr(path: str, key: str | None) -> bool:
     return locate(Input(path=path, key=key)).kind == "zarr"
 
 
-def _track_mb(plan: SamplePlan, step: Step) -> int:
-    """All objects of the time points that are in memory at once, with their candidate events."""
+def _is_of_objects(step: Step) -> bool:
+    """Whether a step of tracking holds all objects of time points, not the voxels of a block."""
+    return step.stage == "track" and not (step.in_batches and step.per_time)
+
+
+def _detections(plan: SamplePlan, step: Step) -> int:
+    """Objects of the time points that a piece of a step of tracking holds at once."""
     times = min(len(plan.times), 2 * step.parameters["window"]) if "window" in step.parameters else 2
     if step.name == "track.table":
         times = len(plan.times)
-    objects = prod(plan.grid.shape) // _VOXELS_PER_OBJECT
-    return int(_TRACKING_MB + times * objects * _BYTES_PER_DETECTION[step.name == "track.table"] // 1_000_000)
+    return times * (prod(plan.grid.shape) // _VOXELS_PER_OBJECT)
+
+
+def _track_mb(plan: SamplePlan, step: Step) -> int:
+    """All objects of the time points that are in memory at once, with their candidate events."""
+    return int(_TRACKING_MB + _detections(plan, step) * _BYTES_PER_DETECTION[step.name == "track.table"] // 1_000_000)
 
 
 def _foreground_bytes(plan: SamplePlan, step: Step) -> int:
@@ -238,7 +250,12 @@ def _network_mb(plan: SamplePlan, step: Step, outer: int) -> int:
 
 def runtime_minutes(plan: SamplePlan, step: Step, blocks: int, threads: int, attempt: int) -> int:
     """Run time in minutes for a job over a number of blocks, or all of them; doubled with every further attempt."""
-    if step.in_batches:
+    if _is_of_objects(step):
+        need = (blocks if step.in_batches else 1) * _detections(plan, step) // _DETECTIONS_PER_MINUTE
+    elif isinstance(step, PartitionLevel):
+        voxels = min(prod(plan.grid.shape), blocks * 8**step.level * prod(plan.grid.block_shape))
+        need = int(_LEFT**step.level * voxels / _VOXELS_PER_MINUTE)
+    elif step.in_batches:
         rate = _VOXELS_PER_MINUTE
         if step.name == "predict.blocks" and step.parameters["method"] == "network":
             rate = _NETWORK_VOXELS_PER_MINUTE * threads
