@@ -78,7 +78,7 @@ def test_a_superblock_takes_longer_the_more_blocks_it_joins(tmp_path):
 
 def test_tracking_takes_time_for_the_objects_of_its_time_points(tmp_path):
     """A window sees whole time points, which have nothing to do with blocks."""
-    small, large = (workflow(tmp_path, (n, n, n), times=40, track="joint") for n in (64, 2048))
+    small, large = (workflow(tmp_path, (n, n, n), block=256, times=80, track="joint") for n in (256, 2048))
     for name in ("track.links", "track.windows"):
         batch = None if name == "track.links" else "000000-000000"
         minutes = [found.runtime_minutes(name, "a", batch, 1) for found in (small, large)]
