@@ -16,6 +16,10 @@ def workflow(folder, shape, method="gasp", levels=0, block=64, times=1, track="p
     """Of a volume that has metadata and no voxels."""
     name = f"{times}-{'-'.join(map(str, shape))}.zarr"
     zarr.create_array(str(folder / name), shape=(times, *shape), chunks=(1, 64, 64, 64), dtype="uint8", overwrite=True)
+    for time in range(times):  # a time point without any chunk would be taken for missing
+        chunk = folder / name / "c" / str(time) / "0" / "0" / "0"
+        chunk.parent.mkdir(parents=True, exist_ok=True)
+        chunk.touch()
     volume = {"path": str(folder / name), "axes": "tzyx"}
     sample = {"input": volume, **({"nuclei": volume} if method == "lifted_multicut" else {})}
     config = {
