@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bigseg.config.samples import Input
+from bigseg.config.samples import ROLES, Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.planning.calibration import BYTES_PER_FILE, Calibration, calibration_identity, cost_name
 from bigseg.planning.estimate import voxels_read
-from bigseg.planning.headers import ROLES
 from bigseg.planning.workflow import Workflow
 from bigseg.runner import run_unit
 

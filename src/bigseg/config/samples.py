@@ -139,6 +139,9 @@ class Sample(Settings):
         return times
 
 
+ROLES = ("input", "segmentation", "truth", "mask", "nuclei", "semantic", "affinities")
+"""The volumes that a sample may have, by their keys; the image first."""
+
 MAPS_USED: dict[str, tuple[str, ...]] = {
     "lifted_multicut": ("nuclei", "semantic", "affinities"),
     "mutex_watershed": ("affinities",),

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bigseg import __version__
+from bigseg.config.samples import ROLES
 from bigseg.layout import Layout
-from bigseg.planning.headers import ROLES
 from bigseg.resume.digest import digest_json
 from bigseg.resume.files import write_json
 
