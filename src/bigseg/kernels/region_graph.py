@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import bioimage_cpp as bic
 import numpy as np
 
+from bigseg.geometry.grid import LOCAL_ID_BITS
 from bigseg.kernels.faces import contacts_inside
 
 
@@ -85,6 +87,12 @@ def block_edges(
     u, v, inside = contacts_inside(labels, boundary, continues, inner_shape)
     table.outside[_rows(table, u, v)] -= inside
     return table
+
+
+def between_blocks(edges: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The rows of a table of edges whose ends, columns ``u`` and ``v`` (uint64), are supervoxels of two blocks."""
+    across = (edges["u"] ^ edges["v"]) >> np.uint64(LOCAL_ID_BITS) > 0
+    return {name: column[across] for name, column in edges.items()}
 
 
 def _table(edges: np.ndarray, stats: np.ndarray) -> EdgeTable:
