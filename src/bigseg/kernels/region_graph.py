@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 import bioimage_cpp as bic
 import numpy as np
 
+from bigseg.geometry.box import Triple
 from bigseg.geometry.grid import LOCAL_ID_BITS
 from bigseg.kernels.faces import contacts_inside
 
@@ -59,9 +60,7 @@ class EdgeTable:
         return {column.name: getattr(self, column.name) for column in fields(self)}
 
 
-def block_edges(
-    labels: np.ndarray, boundary: np.ndarray, continues: np.ndarray, inner_shape: tuple[int, int, int]
-) -> EdgeTable:
+def block_edges(labels: np.ndarray, boundary: np.ndarray, continues: np.ndarray, inner_shape: Triple) -> EdgeTable:
     """Edges that a block owns: those whose contact's lower voxel lies in its inner box.
 
     Args:
