@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bigseg.cli.evaluate import label_input
+from bigseg.cli.label_inputs import label_input
 
 if TYPE_CHECKING:
     from bigseg.kernels.seam_summary import SeamSummary
