@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bigseg.cli.label_inputs import label_input
+from bigseg.cli.options import AsJson
 
 if TYPE_CHECKING:
     from bigseg.cli.track_inputs import TrackInput
@@ -60,7 +61,7 @@ def evaluate(
             help="Label volume of the same shape to score against, or a folder of the challenge (man_track000.tif, …).",
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: AsJson = False,
     with_zero: Annotated[
         bool,
         typer.Option(
