@@ -1,4 +1,4 @@
-"""Writing small files so that they are there whole or not at all."""
+"""Writing small files, and folders, so that they are there whole or not at all."""
 
 from __future__ import annotations
 
@@ -36,6 +36,26 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield the path of a folder to be made beside ``path``; on success it takes the place of ``path``.
+
+    Raises:
+        UserError: the folder cannot be written, or the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.rename(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})", "free space there") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def copy_file(source: Path, target: Path) -> None:
