@@ -147,7 +147,8 @@ def write_markers(folder: Path) -> None:
 def demo(folder: Path) -> dict[str, dict[str, float]]:
     """What the demo costs, and what it costs again when nothing is to be done."""
     folder.mkdir()
-    timed(folder, str(REPOSITORY / "scripts" / "make_demo_data.py"), "data/demo")
+    for arguments in (["data/demo"], ["data/demo_movie", "--movie", "--seed", "7"]):
+        timed(folder, str(REPOSITORY / "scripts" / "make_demo_data.py"), *arguments)
     command = ["-m", "snakemake", "--snakefile", str(SNAKEFILE), "--cores", "2"]
     command += ["--configfile", str(REPOSITORY / "config" / "demo.yaml")]
     first = timed(folder, *command)

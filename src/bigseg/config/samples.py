@@ -117,8 +117,9 @@ class Sample(Settings):
 
     missing_times: Literal["error", "skip"] = Field(
         default="error",
-        description="Time points that lack a file of a pattern with `{t}`, or have one that cannot be read: `error` "
-        "names them all before anything runs, `skip` leaves them out and says so.",
+        description="Time points that lack a file of a pattern with `{t}`, or have one that cannot be read, or of "
+        "which the Zarr of the image holds no chunk at all: `error` names them all before anything runs, `skip` "
+        "leaves them out and says so.",
     )
 
     @model_validator(mode="after")

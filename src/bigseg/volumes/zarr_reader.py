@@ -10,6 +10,7 @@ import zarr
 from bigseg.config.samples import Input
 from bigseg.geometry.box import Box
 from bigseg.volumes.axes import CANONICAL, AxisLayout, choose_axes
+from bigseg.volumes.chunk_files import chunk_files
 from bigseg.volumes.header import OmeZarrLevel, VolumeHeader
 from bigseg.volumes.metadata import check_not_empty, make_header, read_type
 from bigseg.volumes.ome_zarr_metadata import stated_axes, stated_channels, stated_spacing
@@ -53,6 +54,9 @@ class ZarrSource(Source):
                 chunks=tuple(self._array.chunks),
                 ome_zarr=_level(located, axes) if stored.kind != "b" else None,
             )
+            node = located.array
+            chunks = chunk_files(node.folder, node.metadata, node.zarr_format, axes)
+            self.header = self.header.model_copy(update={"chunk_files": chunks})
 
     def read(self, t: int, c: int, box: Box) -> np.ndarray:
         """See :class:`Source`."""
