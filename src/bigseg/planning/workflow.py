@@ -192,7 +192,7 @@ class Workflow:
         return kind(kind.resolve(self.config, plan), plan.layout, time or 0)
 
     def _find_files(self, sample: str, role: str, time: int) -> list[str]:
-        """The user's files of a role (see :data:`bigseg.planning.headers.ROLES`) that hold a time point."""
+        """The user's files of a role (see :data:`bigseg.config.samples.ROLES`) that hold a time point."""
         spec: Input | None = getattr(self.plans[sample].sample, role)
         return [] if spec is None else [str(path) for path in time_files(spec, time)]
 

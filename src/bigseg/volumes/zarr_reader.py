@@ -10,7 +10,7 @@ import zarr
 
 from bigseg.config.samples import Input
 from bigseg.geometry.box import Box
-from bigseg.volumes.axes import CANONICAL, Layout, choose_axes
+from bigseg.volumes.axes import CANONICAL, AxisLayout, choose_axes
 from bigseg.volumes.chunk_files import chunk_files
 from bigseg.volumes.header import OmeZarrLevel, VolumeHeader
 from bigseg.volumes.metadata import check_not_empty, make_header, read_type
@@ -45,7 +45,7 @@ class ZarrSource(Source):
             self._dtype = read_type(self._folder, stored)
             stated = stated_axes(located) if spec.axes is None else None
             axes = choose_axes(self._folder, self._array.shape, spec.axes, stated)
-            self._layout = Layout(axes, self._array.shape)
+            self._layout = AxisLayout(axes, self._array.shape)
             self.header = make_header(
                 spec,
                 self._layout,
