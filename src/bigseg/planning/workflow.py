@@ -17,7 +17,6 @@ from bigseg.planning.batching import Batching
 from bigseg.planning.evidence import unused_beside_segmentation, unused_maps
 from bigseg.planning.resources import memory_mb, runtime_minutes
 from bigseg.planning.sample import SamplePlan, plan_sample
-from bigseg.resume.digest import digest_json
 from bigseg.resume.ledger import step_ledgers
 from bigseg.resume.locks import run_locked
 from bigseg.resume.marker import Marker
@@ -136,7 +135,7 @@ class Workflow:
         """Whether a job was done, with this version and these parameters, and ``bigseg clean`` removed what it made."""
         step, layout = self.step(name, sample, time), self.plans[sample].layout
         marker = layout.marker(step.stage, time, step.unit(batch))
-        return step.passing and _is_of(layout.cleaned / marker.relative_to(layout.folder), step)
+        return bool(step.passing) and _is_of(layout.cleaned / marker.relative_to(layout.folder), step)
 
     def inputs(self, name: str, sample: str, time: int | None, batch: str | None) -> list[str]:
         """Markers of the jobs that a job needs, in the order of steps and batches."""
@@ -209,4 +208,4 @@ def _is_of(path: Path, step: Step) -> bool:
         marker = Marker.read(path)
     except UserError:
         return False
-    return marker.version == step.version and marker.fingerprint == digest_json(step.dependence)
+    return step.is_told_by(marker)

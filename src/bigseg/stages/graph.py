@@ -36,7 +36,7 @@ class GraphBlocks(BlockStep):
     """
 
     stage, step, version = "graph", "blocks", 3
-    passing = True
+    passing = tuple(f"graph/*/{name}-*" for name in _TABLES)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -113,7 +113,7 @@ class GraphEvidence(BlockStep):
     """
 
     stage, step, version = "graph", "evidence", 1
-    passing = True
+    passing = ("graph/*/evidence-*", "graph/*/long_range-*")
     opens = ("_nuclei", "_semantic", "_affinities")
 
     @classmethod

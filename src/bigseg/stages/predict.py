@@ -42,7 +42,7 @@ class PredictBlocks(BlockStep):
     """
 
     stage, step, version = "predict", "blocks", 1
-    passing = True
+    passing = ("predict.zarr",)
     opens = ("_mask",)
     looked_up_by = ("model",)  # its digest counts
     leaving_out = ("mask", "background")

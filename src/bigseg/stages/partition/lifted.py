@@ -34,7 +34,7 @@ class PartitionLifted(BlockStep):
     """
 
     stage, step, version = "partition", "lifted", 1
-    passing = True
+    passing = ("partition/*/lifted-*", "partition/*/lifted_across-*")
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
