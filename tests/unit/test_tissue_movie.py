@@ -146,7 +146,7 @@ def test_nothing_is_outside_the_organ_and_little_within_is_empty(rendered):
 @pytest.mark.parametrize("movie", MOVIES)
 def test_candidates_of_a_tile_fit_their_bits(movie):
     counts = [len(kernel._seeds(movie, tile).ids) for tile in movie._tiles(whole(movie), movie.times - 1)]
-    assert max(counts) < 100 < int(kernel._INDEX_MASK)
+    assert max(counts) < 100 < int(kernel.INDEX_MASK)
 
 
 # --- life ----------------------------------------------------------------------------------------------------------

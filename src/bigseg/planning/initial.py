@@ -22,6 +22,7 @@ from bigseg.planning.sample import plan_sample
 from bigseg.planning.stains import MEANINGS, STAINS, Stain
 from bigseg.resume.files import replacing
 from bigseg.stages import find_step, steps_of
+from bigseg.volumes.label_files import split_key
 from bigseg.volumes.source import open_source
 
 _CHECKOUT = Path(__file__).parents[3]
@@ -133,9 +134,8 @@ def write_snakefile(folder: Path) -> None:
 
 def _labels(text: str) -> dict[str, Any]:
     """What the user means by a label volume, ``FILE`` or ``FILE:KEY``."""
-    file, colon, dataset = text.rpartition(":")
-    inside = bool(colon) and Path(file).exists()
-    return {"path": _absolute(file), "key": dataset} if inside else {"path": _absolute(text)}
+    path, key = split_key(text)
+    return {"path": _absolute(path)} if key is None else {"path": _absolute(path), "key": key}
 
 
 def _input(path: str, key: str | None, axes: str | None) -> Input:
