@@ -23,8 +23,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint envs/constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(VENV)/.installed ## Segment a small synthetic tissue and show the result
+demo: $(VENV)/.installed ## Segment a small synthetic tissue, segment and track a movie of another, show the results
 	$(BIN)/python scripts/make_demo_data.py data/demo
+	$(BIN)/python scripts/make_demo_data.py data/demo_movie --movie --seed 7
 	$(RUN) snakemake --cores all --configfile config/demo.yaml --quiet rules
 	$(BIN)/python scripts/show_demo.py config/demo.yaml
 
@@ -47,4 +48,5 @@ bench-%: $(VENV)/.installed-dev ## Run one benchmark, e.g. bench-watershed; the 
 	@$(RUN) python scripts/benchmarks/$*.py
 
 clean: ## Remove the environment, the demo and caches; never results of yours
-	rm -rf $(VENV) data/demo results/demo results/demo.ome.zarr work/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(foreach sample,demo demo_movie,data/$(sample) results/$(sample) results/$(sample).ome.zarr work/$(sample)) \
+	  .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,7 +3,8 @@
 The voxels are those of :class:`bigseg.kernels.tissue.Tissue`, a plant-like tissue with stained walls. With ``--movie``
 they are those of :class:`bigseg.kernels.tissue_movie.TissueMovie`, whose cells move, divide and die:
 ``movie_t0_c0.tif`` (walls), ``movie_t0_c1.tif`` (nuclei), ``truth_t0.tif`` and so on, and ``truth_lineage.txt`` with a
-line for each cell that is seen (label, first and last time point, label of the mother or 0).
+line for each cell that is seen (label, first and last time point, label of the mother or 0). Without other options
+the tissue is that of ``make demo``; its movie is that of seed 7.
 
 Files are written slab by slab and renamed when complete. A second run with the same parameters, which ``tissue.json``
 beside the files records, writes only what is missing.
@@ -147,9 +148,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, metavar="OUT_FOLDER", help="where to write; created if need be")
     parser.add_argument(
-        "--shape", type=int, nargs=3, default=(64, 192, 192), metavar=("Z", "Y", "X"), help="voxels (64 192 192)"
+        "--shape", type=int, nargs=3, metavar=("Z", "Y", "X"), help="voxels (64 192 192; with --movie 48 96 128)"
     )
-    parser.add_argument("--times", type=int, default=2, metavar="N", help="time points (2)")
+    parser.add_argument("--times", type=int, metavar="N", help="time points (2; with --movie 6)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another number, another tissue (0)")
     parser.add_argument("--movie", action="store_true", help="cells that move, divide and die, and their lineage")
     movie = parser.add_argument_group("with --movie")
@@ -161,29 +162,39 @@ def main() -> None:
         metavar=("Z", "Y", "X"),
         help="µm (0.5 0.25 0.25)",
     )
-    movie.add_argument("--diameter", type=float, default=8.4, metavar="UM", help="mean cell at the start, µm (8.4)")
+    movie.add_argument("--diameter", type=float, default=12.0, metavar="UM", help="mean cell at the start, µm (12)")
     movie.add_argument("--division-rate", type=float, default=0.04, metavar="P", help="per cell and time point (0.04)")
     movie.add_argument("--death-rate", type=float, default=0.005, metavar="P", help="per cell and time point (0.005)")
     movie.add_argument(
-        "--drift", type=float, nargs=3, default=(0.2, 1.3, -0.6), metavar=("Z", "Y", "X"), help="voxels per time point"
+        "--drift",
+        type=float,
+        nargs=3,
+        default=(0.0, 0.5, 0.8),
+        metavar=("Z", "Y", "X"),
+        help="voxels per time point (0 0.5 0.8)",
     )
-    movie.add_argument("--growth", type=float, default=0.0, metavar="G", help="of lengths per time point (0)")
-    movie.add_argument("--photons", type=float, default=25.0, metavar="N", help="fewer, more noise (25)")
+    movie.add_argument("--growth", type=float, default=0.01, metavar="G", help="of lengths per time point (0.01)")
+    movie.add_argument("--photons", type=float, default=100.0, metavar="N", help="fewer, more noise (100)")
+    movie.add_argument(
+        "--organ", action="store_true", help="a rounded organ with nothing around it, not endless tissue"
+    )
     arguments = parser.parse_args()
-    z, y, x = arguments.shape
-    if arguments.times < 1:
+    z, y, x = arguments.shape or ((48, 96, 128) if arguments.movie else (64, 192, 192))
+    times = (6 if arguments.movie else 2) if arguments.times is None else arguments.times
+    if times < 1:
         parser.error("--times must be at least 1")
     try:
         if arguments.movie:
             moving = TissueMovie(
                 (z, y, x),
-                arguments.times,
+                times,
                 voxel_size_um=tuple(arguments.voxel_size),
                 cell_diameter_um=arguments.diameter,
                 division_rate=arguments.division_rate,
                 death_rate=arguments.death_rate,
                 drift=tuple(arguments.drift),
                 growth=arguments.growth,
+                outline=arguments.organ,
                 photons=arguments.photons,
                 seed=arguments.seed,
             )
@@ -196,7 +207,7 @@ def main() -> None:
         parser.error(
             f"--shape {z} {y} {x} has room for {tissue.max_id} cells, more than the {LARGEST_ID} of ImageJ TIFF"
         )
-    make(arguments.folder, tissue, still_files(tissue, arguments.times))
+    make(arguments.folder, tissue, still_files(tissue, times))
 
 
 if __name__ == "__main__":

@@ -94,6 +94,22 @@ class Run:
         return {name: count for name, count in found.items() if name not in ("default", "all")}
 
 
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run ``bigseg`` in this process; gives exit status, standard output and standard error."""
+    from bigseg.cli import main  # limits the threads of libraries: not for tests that do not ask for it
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bigseg", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        return int(caught.value.code or 0), out, err
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
     """Environment in which `snakemake` and `bigseg` are those of this interpreter, without a profile of the user's."""

@@ -1,7 +1,9 @@
-"""Peak memory of every job for volumes of growing size at the same block shape.
+"""Peak memory and CPU time of every job for volumes of growing size at the same block shape.
 
 Each job runs as its own process, exactly as a rule of the workflow calls it, and its peak resident memory is what the
-system accounts to it. The last line is one JSON object.
+system accounts to it. Steps that are the same in several recipes run in the first of them. With a network, a volume of
+three blocks along an axis or more is computed only where blocks have neighbours on all sides: these take the most
+memory, and all would take hours. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -14,11 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import zarr
 
+from bigseg.geometry.batches import batch_name
 from bigseg.geometry.grid import Grid
 from bigseg.kernels.tissue import Tissue
 from bigseg.planning.resources import SNAKEMAKE_MB
@@ -73,13 +78,33 @@ def share(job: dict[str, float]) -> float:
     return (job["mb"] + SNAKEMAKE_MB) / job["asked_mb"]
 
 
-RECIPES: dict[str, dict[str, Any]] = {
-    "gasp": {},
-    "levels": {"partition": {"levels": 2}},
-    "lifted": {"partition": {"method": "lifted_multicut", "levels": 1}},
-    "network": {"predict": {"method": "network", "model": "membrane"}, "execution": {"network_memory_gb": 2.0}},
+@dataclass(frozen=True)
+class Recipe:
+    """What of the configuration is not as it is by default, and the steps that are run; all of them if there are none.
+
+    ``inner`` stands for blocks with neighbours on all sides, where there are such.
+    """
+
+    sections: dict[str, Any] = field(default_factory=dict)
+    steps: tuple[str, ...] = ()
+    inner: bool = False
+
+
+_OWN = ("graph.evidence", "partition.")
+
+RECIPES = {
+    "gasp": Recipe(),
+    "levels": Recipe({"partition": {"levels": 2}}, _OWN),
+    "multicut": Recipe({"partition": {"method": "multicut", "levels": 0}}, _OWN),
+    "multicut_levels": Recipe({"partition": {"method": "multicut", "levels": 1}}, _OWN),
+    "lifted": Recipe({"partition": {"method": "lifted_multicut", "levels": 1}}, _OWN),
+    "network": Recipe(
+        {"predict": {"method": "network", "model": "membrane"}, "execution": {"network_memory_gb": 2.0}},
+        ("predict.blocks",),
+        inner=True,
+    ),
 }
-"""What of the configuration is not as it is by default; all are scored against the truth."""
+"""All are scored against the truth; what all have in common runs in the first."""
 
 
 def configuration(folder: Path, recipe: str, block: int, threads: int) -> dict[str, Any]:
@@ -89,7 +114,7 @@ def configuration(folder: Path, recipe: str, block: int, threads: int) -> dict[s
     sample = {"input": {"path": str(folder / "volume.zarr"), **volume}, "truth": truth}
     if recipe == "lifted":
         sample["nuclei"] = truth
-    sections = RECIPES[recipe]
+    sections = RECIPES[recipe].sections
     return {
         "samples": {"s": sample},
         "results": str(folder / "results"),
@@ -100,13 +125,31 @@ def configuration(folder: Path, recipe: str, block: int, threads: int) -> dict[s
     }
 
 
-def measure(folder: Path, recipe: str, size: int, block: int, threads: int) -> dict[str, dict[str, float]]:
-    """What the heaviest job of each step takes, for a volume of size³ voxels."""
-    write_volume(folder, size, block)
+def chosen_jobs(workflow: Workflow, recipe: Recipe) -> Iterator[tuple[str, str, int | None, str | None]]:
+    """The jobs of a recipe: step, sample, time point, batch."""
+    inner: set[str] = set()
+    for name, sample, when, batch in workflow.jobs():
+        if recipe.steps and not name.startswith(recipe.steps):
+            continue
+        grid = workflow.plans[sample].grid
+        if not (recipe.inner and min(grid.blocks_per_axis) > 2):
+            yield name, sample, when, batch
+        elif name not in inner:
+            inner.add(name)
+            _, rows, columns = grid.blocks_per_axis
+            first = (rows + 1) * columns + 1  # the block (1, 1, 1), and all in its row but the last
+            yield name, sample, when, batch_name(range(first, first + columns - 2))
+
+
+def measure(folder: Path, recipe: str, block: int, threads: int) -> dict[str, dict[str, float]]:
+    """What the heaviest and the longest job of each step of a recipe take, on the volume in a folder.
+
+    Recipes but the first need the steps that all have in common to be done there.
+    """
     settings = configuration(folder, recipe, block, threads)
     workflow = Workflow(settings, "benchmark")
     peaks: dict[str, dict[str, float]] = {}
-    for name, sample, when, batch in workflow.jobs():
+    for name, sample, when, batch in chosen_jobs(workflow, RECIPES[recipe]):
         command = [shutil.which("bigseg") or "bigseg", "run", name, "--sample", sample]
         command += ["--parameters", workflow.parameters(name, sample), "--threads", str(threads)]
         command += ["--places", workflow.places(name, sample)]
@@ -115,13 +158,18 @@ def measure(folder: Path, recipe: str, size: int, block: int, threads: int) -> d
         command += [] if batch is None else ["--blocks", batch]
         command += workflow.machine() if name == "predict.blocks" else []
         job = run_job(command)
-        before = peaks.setdefault(name, {"mb": 0.0, "seconds": 0.0, "cpu_seconds": 0.0, "busy_threads": 0})
+        asked_seconds = 60 * workflow.runtime_minutes(name, sample, batch, 1)
+        before = peaks.setdefault(
+            name, dict.fromkeys(("mb", "seconds", "cpu_seconds", "busy_threads", "longest", "asked_seconds"), 0.0)
+        )
         peaks[name] = {
             "mb": max(before["mb"], job["mb"]),
             "seconds": before["seconds"] + job["seconds"],
             "cpu_seconds": before["cpu_seconds"] + job["cpu_seconds"],
             "busy_threads": max(before["busy_threads"], job["busy_threads"]),
             "asked_mb": workflow.memory_mb(name, sample, threads, 1),
+            "longest": max(before["longest"], job["cpu_seconds"]),
+            "asked_seconds": max(before["asked_seconds"], asked_seconds),
         }
     return peaks
 
@@ -130,22 +178,25 @@ def main() -> None:
     """Measure, print a table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256, 512])
-    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="gasp runs in any case")
     parser.add_argument("--block", type=int, default=128)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     found: dict[str, dict[int, dict[str, dict[str, float]]]] = {}
-    for recipe in arguments.recipes:
-        for size in arguments.sizes:
-            with tempfile.TemporaryDirectory() as folder:
-                found.setdefault(recipe, {})[size] = measure(
-                    Path(folder), recipe, size, arguments.block, arguments.threads
-                )
-            print(f"{recipe}, {size}³ done", file=sys.stderr)
+    for size in arguments.sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            write_volume(Path(folder), size, arguments.block)
+            for recipe in dict.fromkeys(["gasp", *arguments.recipes]):
+                jobs = measure(Path(folder), recipe, arguments.block, arguments.threads)
+                found.setdefault(recipe, {})[size] = jobs
+                print(f"{recipe}, {size}³: {json.dumps(jobs)}", file=sys.stderr)
     print(f"Peak memory in MB of the heaviest job, blocks of {arguments.block}³, {arguments.threads} thread(s)")
     sizes = [f"{size}³" for size in arguments.sizes]
-    print(f"| recipe | step | {' | '.join(sizes)} | asked for | of which used, with Snakemake | busy threads | CPU s |")
-    print("|---|---|" + "---|" * (len(sizes) + 4))
+    print(
+        f"| recipe | step | {' | '.join(sizes)} | asked for | of which used, with Snakemake | busy threads | CPU s "
+        "| of the longest job | minutes asked for |"
+    )
+    print("|---|---|" + "---|" * (len(sizes) + 6))
     outside = [
         f"{recipe} {name} {size}"
         for recipe, by_size in found.items()
@@ -159,7 +210,8 @@ def main() -> None:
             cells = [f"{by_size[n][name]['mb']:.0f}" if name in by_size[n] else "" for n in arguments.sizes]
             print(
                 f"| {recipe} | {name} | {' | '.join(cells)} | {job['asked_mb']:.0f} | {share(job):.0%} | "
-                f"{job['busy_threads']:.0f} | {job['cpu_seconds']:.1f} |"
+                f"{job['busy_threads']:.0f} | {job['cpu_seconds']:.1f} | {job['longest']:.1f} | "
+                f"{job['asked_seconds'] / 60:.0f} |"
             )
     growth: dict[str, float] = {}
     if len(arguments.sizes) > 1:
@@ -184,6 +236,15 @@ def main() -> None:
                     for extreme in (min, max)
                 ],
                 "outside_half_to_one": outside,
+                "runtime_share_max": round(
+                    max(
+                        j["longest"] / j["asked_seconds"]
+                        for s in found.values()
+                        for jobs in s.values()
+                        for j in jobs.values()
+                    ),
+                    4,
+                ),
                 "busy_threads_max": max(
                     job["busy_threads"] for sizes in found.values() for jobs in sizes.values() for job in jobs.values()
                 ),

@@ -94,10 +94,12 @@ def empty_blocks(folder: Path, per_axis: int) -> dict[str, dict[str, float]]:
 
 
 def planned(folder: Path, shape: tuple[int, ...], axes: str, block: int) -> dict[str, float]:
-    """Seconds and memory of ``snakemake -n`` for a volume without voxels."""
+    """Seconds and memory of ``snakemake -n`` for a volume of hardly any voxels."""
     folder.mkdir()
     chunks = tuple(64 if axis in "zyx" else 1 for axis in axes)
-    zarr.create_array(str(folder / "image.zarr"), shape=shape, chunks=chunks, dtype="uint8")
+    image = zarr.create_array(str(folder / "image.zarr"), shape=shape, chunks=chunks, dtype="uint8")
+    for t in range(shape[0] if axes[0] == "t" else 1):  # a time point without any chunk would be taken for missing
+        image[(t, *([0] * (len(shape) - 1)))] = 1
     sample = {"input": {"path": "image.zarr", "axes": axes, "voxel_size_um": [1, 1, 1]}}
     settings = {**settings_of(folder, sample, block), "results": "results", "work": "work"}
     (folder / "config.yaml").write_text(json.dumps(settings))
@@ -147,7 +149,8 @@ def write_markers(folder: Path) -> None:
 def demo(folder: Path) -> dict[str, dict[str, float]]:
     """What the demo costs, and what it costs again when nothing is to be done."""
     folder.mkdir()
-    timed(folder, str(REPOSITORY / "scripts" / "make_demo_data.py"), "data/demo")
+    for arguments in (["data/demo"], ["data/demo_movie", "--movie", "--seed", "7"]):
+        timed(folder, str(REPOSITORY / "scripts" / "make_demo_data.py"), *arguments)
     command = ["-m", "snakemake", "--snakefile", str(SNAKEFILE), "--cores", "2"]
     command += ["--configfile", str(REPOSITORY / "config" / "demo.yaml")]
     first = timed(folder, *command)

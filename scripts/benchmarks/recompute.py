@@ -40,17 +40,35 @@ IN_BLOCKS = (
     "graph.blocks",
     "segment.contacts",
     "segment.blocks",
+    "measure.blocks",
+    "track.overlaps",
+    "track.blocks",
+    "evaluate.blocks",
+    "evaluate.track_overlaps",
+    "seams.blocks",
 )
-STAGES = ("ingest", "predict", "supervoxels", "graph", "partition", "segment", "pyramid", "measure", "seams")
+STAGES = (
+    *("ingest", "predict", "supervoxels", "graph", "partition", "segment", "pyramid"),
+    *("measure", "track", "evaluate", "seams"),
+)
 """All but the report, which is no matter of blocks."""
+
+ROLES = ("input", "truth")
+Rendered = list[tuple[np.ndarray, np.ndarray]]
+"""Image and truth of each time point, (z, y, x)."""
 
 Piece = tuple[str, int | None, int]
 
 
-def configuration(folder: Path, volume: Path, axes: str) -> dict[str, Any]:
-    """A configuration whose results lie in a folder."""
+Volumes = dict[str, Path]
+"""Where image (``input``) and ``truth`` lie."""
+
+
+def configuration(folder: Path, volumes: Volumes, axes: str) -> dict[str, Any]:
+    """A configuration of a tracked movie with a truth, whose results lie in a folder."""
+    size = {"axes": axes, "voxel_size_um": [0.25] * 3}
     return {
-        "samples": {SAMPLE: {"input": {"path": str(volume), "axes": axes, "voxel_size_um": [0.25] * 3}}},
+        "samples": {SAMPLE: {role: {"path": str(path), **size} for role, path in volumes.items()}},
         "results": str(folder / "results"),
         "work": str(folder / "work"),
         "blocks": {"block_shape": list(BLOCK)},
@@ -92,25 +110,33 @@ def needed_pieces(
         if name not in IN_BLOCKS:
             continue
         step = workflow.step(name, SAMPLE, when)
-        reads = {(need.step, when, p) for need in step.needs(piece) if need.in_key for p in need.pieces}
+        reads = {
+            (need.step, when if need.time is None else need.time, p)
+            for need in step.needs(piece)
+            if need.in_key
+            for p in need.pieces
+        }
         if reads & changed or (name, when, piece) in changed:
             needed.add((name, when, piece))
     return needed
 
 
-def run(where: Path, volume: Path, axes: str = "tzyx") -> tuple[Workflow, float]:
+def run(where: Path, volumes: Volumes, axes: str = "tzyx") -> tuple[Workflow, float]:
     """Run all stages; the workflow, and the seconds that it took."""
-    workflow, started = Workflow(configuration(where, volume, axes), "benchmark"), time.perf_counter()
+    workflow, started = Workflow(configuration(where, volumes, axes), "benchmark"), time.perf_counter()
     run_here(workflow, STAGES)
     return workflow, time.perf_counter() - started
 
 
-def measure_region(folder: Path, rendered: list[np.ndarray]) -> dict[str, Any]:
+def measure_region(folder: Path, rendered: Rendered) -> dict[str, Any]:
     """Two voxels in the middle of a block of one of two time points change places, in place in a Zarr."""
-    volume = folder / "image.zarr"
-    array = zarr.create_array(str(volume), shape=(2, *rendered[0].shape), chunks=(1, *BLOCK), dtype="uint8")
-    array[...] = np.stack(rendered[:2])
-    workflow, whole_seconds = run(folder, volume)
+    volumes = {role: folder / f"{role}.zarr" for role in ROLES}
+    for role, values in zip(ROLES, zip(*rendered[:2], strict=True), strict=True):
+        movie = np.stack(values)
+        array = zarr.create_array(str(volumes[role]), shape=movie.shape, chunks=(1, *BLOCK), dtype=movie.dtype)
+        array[...] = movie
+    array = zarr.open_array(str(volumes["input"]), mode="r+")
+    workflow, whole_seconds = run(folder, volumes)
     start = records(workflow)
 
     z, y, x = (b // 2 for b in BLOCK)
@@ -122,12 +148,12 @@ def measure_region(folder: Path, rendered: list[np.ndarray]) -> dict[str, Any]:
     chosen = chosen_pieces(workflow, Selection(stage="ingest", time=1), str(box))
     for job, pieces in chosen:
         job.redo(pieces)
-    workflow, region_seconds = run(folder, volume)
+    workflow, region_seconds = run(folder, volumes)
     after = records(workflow)
     edited = {(job.step.name, job.time, piece) for job, pieces in chosen for piece in pieces}
     redone = {piece for piece in new_pieces(start, after) if piece[0] in IN_BLOCKS}
     needed = needed_pieces(workflow, edited, start, after)
-    fresh, _ = run(folder / "fresh", volume)
+    fresh, _ = run(folder / "fresh", volumes)
     return {
         "region_result_identical": outputs(after) == outputs(records(fresh)),
         "region_blocks_redone": len(redone),
@@ -139,22 +165,23 @@ def measure_region(folder: Path, rendered: list[np.ndarray]) -> dict[str, Any]:
     }
 
 
-def measure_time_point(folder: Path, rendered: list[np.ndarray]) -> dict[str, Any]:
-    """A third file is put beside those of two time points."""
-    volume = folder / "image_t{t}.tif"
+def measure_time_point(folder: Path, rendered: Rendered) -> dict[str, Any]:
+    """Third files are put beside those of two time points."""
+    volumes = {role: folder / f"{role}_t{{t}}.tif" for role in ROLES}
 
     def write(t: int) -> None:
-        tifffile.imwrite(folder / f"image_t{t}.tif", rendered[t])
+        for role, values in zip(ROLES, rendered[t], strict=True):
+            tifffile.imwrite(folder / f"{role}_t{t}.tif", values)
 
     for t in range(2):
         write(t)
-    before = records(run(folder, volume, "zyx")[0])
+    before = records(run(folder, volumes, "zyx")[0])
     write(2)
-    workflow, _ = run(folder, volume, "zyx")
+    workflow, _ = run(folder, volumes, "zyx")
     made = new_pieces(before, records(workflow))
     old = {(name, when) for name, when, _ in made if when not in (None, 2)}
     own = {(name, 2) for name in workflow.steps(SAMPLE) if find_step(name).per_time and not name.startswith("report.")}
-    fresh, _ = run(folder / "fresh", volume, "zyx")
+    fresh, _ = run(folder / "fresh", volumes, "zyx")
     return {
         "time_point_jobs_extra": len(old),
         "time_point_jobs_missing": len(own - {(name, when) for name, when, _ in made}),
@@ -184,7 +211,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         tissue = Tissue((arguments.size,) * 3, voxel_size_um=(0.25,) * 3, seed=1, outline=False)
-        rendered = [tissue.render(Box((0, 0, 0), tissue.shape), t)[0] for t in range(3)]
+        rendered = [tissue.render(Box((0, 0, 0), tissue.shape), t) for t in range(3)]
         parts = [(measure_region, Path(folder) / "region"), (measure_time_point, Path(folder) / "time")]
         found: dict[str, Any] = {}
         for part, where in parts:

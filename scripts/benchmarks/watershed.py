@@ -26,8 +26,8 @@ from bigseg.kernels.watershed import (
     DISTANCE_SCALE,
     crop_and_split,
     distance_watershed,
+    flood_small,
     height_map,
-    merge_small,
     smoothed_distance,
 )
 
@@ -109,7 +109,7 @@ def run_steps(boundary: Volume, sampling: Sampling) -> dict[str, float]:
     markers, count = timed("seeds", lambda: mark_groups(points, boundary.shape))
     height = timed("height map", lambda: height_map(boundary, distance, SIGMA, ALPHA, sampling, DISTANCE_SCALE))
     labels = timed("flooding", lambda: bioimage_cpp.segmentation.watershed(height, markers))
-    labels, _ = timed("small supervoxels", lambda: merge_small(labels, count, height, MINIMUM_SIZE, None))
+    labels, _ = timed("small supervoxels", lambda: flood_small(labels, count, height, MINIMUM_SIZE, None))
     z, y, x = (slice(n // 8, n - n // 8) for n in boundary.shape)
     timed("crop and split", lambda: crop_and_split(labels, (z, y, x)))
     return seconds

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bigseg.config.samples import Input
+from bigseg.config.samples import ROLES, Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.planning.calibration import BYTES_PER_FILE, Calibration, calibration_identity, cost_name
-from bigseg.planning.estimate import voxels_read
-from bigseg.planning.headers import ROLES
+from bigseg.planning.estimate import itemsize, voxels_read
 from bigseg.planning.workflow import Workflow
 from bigseg.runner import run_unit
 
@@ -119,7 +118,7 @@ def _stored(crop: Workflow) -> dict[str, float]:
     """Bytes on disk per voxel, by what is stored."""
     plan = crop.plans["crop"]
     layout, voxels = plan.layout, plan.grid.box(0).size
-    image = plan.header.number_of_channels * int(_itemsize(plan.header.dtype))
+    image = plan.header.number_of_channels * itemsize(plan.header.dtype)
     computed = plan.sample.segmentation is None
     tables = [path.stat().st_size for path in layout.folder.rglob("*.parquet")]
     return {
@@ -129,12 +128,6 @@ def _stored(crop: Workflow) -> dict[str, float]:
         "labels": _size(layout.labels()) / voxels,
         "tables": sum(max(0, size - BYTES_PER_FILE) for size in tables) / voxels,
     }
-
-
-def _itemsize(dtype: str) -> int:
-    import numpy as np
-
-    return np.dtype(dtype).itemsize
 
 
 def _size(folder: Path) -> int:

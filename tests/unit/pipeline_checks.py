@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import zarr
 
 from bigseg.layout import Layout
@@ -30,6 +31,12 @@ WITHOUT_REPORT = (
     "seams",
 )
 """Drawing pictures takes longer than all the rest on the small volumes of the tests."""
+
+BLOCKS = {"block_shape": [24, 32, 32]}
+NUMBER_OF_BLOCKS = 4
+"""Of the tissue that the tests share."""
+HERE = {"results": "results", "work": "work"}
+"""Relative folders, so that a finished run may be copied to another place."""
 
 Settings = dict[str, Any]
 
@@ -67,6 +74,11 @@ def labels(config: Settings, level: int = 0) -> np.ndarray:
 def scores(config: Settings) -> dict[str, Any]:
     """What was scored."""
     return json.loads(layout(config).scores.read_text())
+
+
+def measured(config: Settings) -> pd.DataFrame:
+    """The table of objects."""
+    return pd.read_parquet(layout(config).result_folder / "objects.parquet")
 
 
 def digests(config: Settings) -> dict[tuple[str, int | None, str], str]:

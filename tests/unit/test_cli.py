@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -21,22 +20,6 @@ from bigseg.runner import StoppedError
 from bigseg.volumes.tiff_export import export_labels
 
 COMMANDS = ["init", "plan", "status", "evaluate", "seams", "sweep", "export", "train", "run"]
-Bigseg = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys) -> Bigseg:
-    """Run ``bigseg`` in this process; gives exit status, standard output and standard error."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bigseg", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return int(caught.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture(scope="module")

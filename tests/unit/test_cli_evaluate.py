@@ -16,7 +16,8 @@ import typer
 import zarr
 from typer.testing import CliRunner
 
-from bigseg.cli.evaluate import evaluate, label_input
+from bigseg.cli.evaluate import evaluate
+from bigseg.cli.label_inputs import label_input
 from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box

@@ -244,8 +244,8 @@ def test_a_channel_of_nothing_but_background_is_constant(tmp_path):
 
 
 def test_a_time_point_of_nothing_but_background_is_a_user_error(tmp_path):
-    config = config_of(tmp_path, written(tmp_path, "image.zarr", np.zeros(SHAPE, np.uint8)), background=0.0)
-    with pytest.raises(UserError, match="time point 0 is constant, every voxel is 0"):
+    config = config_of(tmp_path, written(tmp_path, "image.zarr", np.full(SHAPE, 7, np.uint8)), background=7.0)
+    with pytest.raises(UserError, match="time point 0 is constant, every voxel is 7"):
         run(config, STAGES)
 
 

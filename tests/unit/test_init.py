@@ -117,7 +117,23 @@ def test_only_what_fits_the_input_differs_from_the_defaults(cells, tmp_path):
     assert {key for key in given if given[key] != default[key]} == {"samples", "blocks"}
     (sample,) = given["samples"].values()
     assert sample["input"]["path"] == str(cells.folder / "image_t{t}.tif")
-    assert planned(tmp_path / "run").plans["image_t"].times == (0, 1, 2)
+    assert planned(tmp_path / "run").plans["image"].times == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("embryo_t{t}_c{c}.tif", "embryo"),
+        ("img-T{t}.ome.tif", "img"),
+        ("light{t}.tif", "light"),
+        ("t{t}.tif", "sample"),
+    ],
+)
+def test_what_counts_time_points_is_no_part_of_the_name(cells, tmp_path, file, name):
+    for t in range(2):
+        (tmp_path / file.format(t=t, c=0)).write_bytes((cells.folder / f"image_t{t}.tif").read_bytes())
+    init(tmp_path / "run", "--input", tmp_path / file)
+    assert list(load_config(tmp_path / "run" / "config.yaml").samples) == [name]
 
 
 @pytest.mark.parametrize(

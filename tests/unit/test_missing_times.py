@@ -10,11 +10,13 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+import yaml
 import zarr
 from pipeline_checks import NAME, Settings, done, labels, layout, run
 from pipeline_checks import settings as config_of
 
 from bigseg.errors import UserError
+from bigseg.planning.initial import write_initial_config
 from bigseg.planning.workflow import Workflow
 
 SHAPE = (6, 20, 24)
@@ -124,14 +126,57 @@ def test_what_only_reading_shows_names_the_time_point_and_the_remedy(tmp_path):
     assert (labels(settings)[2] == values[2]).all()
 
 
-def test_an_array_without_the_chunks_of_a_time_point(tmp_path):
-    """Zarr takes chunks that are not there for zeros: a time point of nothing else is refused."""
+def test_a_time_point_of_which_no_chunk_is_there_is_told_before_anything_runs(tmp_path):
+    """Zarr takes chunks that are not there for zeros."""
     path = tmp_path / "movie.zarr"
     values = np.random.default_rng(0).integers(1, 5, (3, *SHAPE)).astype(np.uint8)
     array = zarr.create_array(str(path), shape=values.shape, chunks=(1, *SHAPE), dtype="uint8")
     array[...] = values
     shutil.rmtree(path / "c" / "1")
-    settings = config_of(tmp_path, {"input": {"path": str(path), "axes": "tzyx"}}, pyramid={"smallest": 64})
+    spec = {"path": str(path), "axes": "tzyx"}
+    settings = config_of(tmp_path, {"input": spec, "segmentation": spec}, pyramid={"smallest": 64})
+    with pytest.raises(UserError, match=r"1 of 3 time points cannot be read") as caught:
+        Workflow(settings, "test")
+    assert f"time point 1: input: {path} holds no chunk of it" in caught.value.problem
+    assert "samples.a.missing_times to skip" in caught.value.remedy
+    settings["samples"][NAME]["missing_times"] = "skip"
+    assert Workflow(settings, "test").plans[NAME].times == (0, 2)
+    run(settings, STAGES)
+    assert (labels(settings)[2] == values[2]).all()
+    # The header that was read then tells of no chunks: those that come later are seen.
+    array[1] = values[1]
+    assert done(settings, STAGES)["ingest.blocks"] == 1
+    assert (labels(settings)[1] == values[1]).all()
+
+
+def test_init_tells_of_them_and_of_the_remedy(holes, monkeypatch):
+    monkeypatch.chdir(holes)
+    told = write_initial_config(holes / "run", str(holes / "e_t{t}.tif"), None, None, "a", None, 4.0, force=False)
+    beware = [line for line in told if "beware" in line]
+    assert [line.split(":")[1] for line in beware] == [f" time point {t} cannot be read" for t in (2, 3, 4, 5)]
+    assert "  to leave them out set samples.a.missing_times to skip" in told
+    written = yaml.safe_load((holes / "run" / "config.yaml").read_text(encoding="utf-8"))
+    with pytest.raises(UserError, match="4 of 7 time points cannot be read"):
+        Workflow(written, "config.yaml")
+
+
+def test_labels_may_lack_the_chunks_of_a_time_point(tmp_path):
+    """Nothing was there, so nothing was written."""
+    image, truth = tmp_path / "movie.zarr", tmp_path / "truth.zarr"
+    for path, number in ((image, 3), (truth, 2)):
+        array = zarr.create_array(str(path), shape=(3, *SHAPE), chunks=(1, *SHAPE), dtype="uint8")
+        array[:number] = np.random.default_rng(0).integers(1, 5, (number, *SHAPE)).astype(np.uint8)
+    spec = {"input": {"path": str(image), "axes": "tzyx"}, "truth": {"path": str(truth), "axes": "tzyx"}}
+    assert Workflow(config_of(tmp_path, spec, pyramid={"smallest": 64}), "test").plans[NAME].times == (0, 1, 2)
+
+
+def test_a_time_point_that_is_constant_is_refused_when_it_is_read(tmp_path):
+    path = tmp_path / "movie.h5"
+    with h5py.File(path, "w") as file:
+        file["raw"] = np.zeros((2, *SHAPE), np.uint8)
+        file["raw"][0] = np.random.default_rng(0).integers(1, 5, SHAPE)
+    spec = {"path": str(path), "key": "raw", "axes": "tzyx"}
+    settings = config_of(tmp_path, {"input": spec}, pyramid={"smallest": 64})
     with pytest.raises(UserError, match=r"time point 1 is constant, every voxel is 0") as caught:
         run(settings, ("ingest",))
     assert "leave the time point out with `times`" in caught.value.remedy

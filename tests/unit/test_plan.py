@@ -132,7 +132,7 @@ def test_what_is_stored_already_is_not_planned_again(config, tmp_path, monkeypat
 
 
 def test_an_image_that_cannot_be_processed_is_planned_with_supposed_costs(tmp_path):
-    zarr.create_array(str(tmp_path / "v.zarr"), shape=(40, 40, 40), chunks=(20, 20, 20), dtype=np.uint8)
+    zarr.create_array(str(tmp_path / "v.zarr"), shape=(40, 40, 40), chunks=(20, 20, 20), dtype=np.uint8)[...] = 7
     sample = {"input": {"path": str(tmp_path / "v.zarr"), "axes": "zyx"}}
     done = plan(settings(tmp_path, sample), tmp_path, "--json")
     assert done.exit_code == 0

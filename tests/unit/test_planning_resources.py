@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import zarr
 
@@ -10,10 +12,14 @@ from bigseg.planning.workflow import Workflow
 METHODS = ["gasp", "multicut", "lifted_multicut"]
 
 
-def workflow(folder, shape, method="gasp", levels=0, block=64, times=1):
+def workflow(folder, shape, method="gasp", levels=0, block=64, times=1, track="program"):
     """Of a volume that has metadata and no voxels."""
     name = f"{times}-{'-'.join(map(str, shape))}.zarr"
     zarr.create_array(str(folder / name), shape=(times, *shape), chunks=(1, 64, 64, 64), dtype="uint8", overwrite=True)
+    for time in range(times):  # a time point without any chunk would be taken for missing
+        chunk = folder / name / "c" / str(time) / "0" / "0" / "0"
+        chunk.parent.mkdir(parents=True, exist_ok=True)
+        chunk.touch()
     volume = {"path": str(folder / name), "axes": "tzyx"}
     sample = {"input": volume, **({"nuclei": volume} if method == "lifted_multicut" else {})}
     config = {
@@ -22,6 +28,7 @@ def workflow(folder, shape, method="gasp", levels=0, block=64, times=1):
         "work": str(folder / "work"),
         "blocks": {"block_shape": [block] * 3},
         "partition": {"method": method, "levels": levels},
+        "track": {"method": track},
     }
     return Workflow(config, "config.yaml")
 
@@ -64,6 +71,28 @@ def test_levels_and_time_points_count_for_single_pieces(tmp_path):
         assert many.runtime_minutes(name, "a", None, 1) == one.runtime_minutes(name, "a", None, 1)
 
 
+def test_a_superblock_takes_longer_the_more_blocks_it_joins(tmp_path):
+    """Four times with each level: of eight times as many supervoxels, half are left."""
+    found = workflow(tmp_path, (8192, 8192, 8192), "multicut", 4, block=256)
+    names = [f"partition.level{level}" for level in range(4)]
+    beyond = [found.runtime_minutes(name, "a", "000000-000063", 1) - 10 for name in names]
+    assert beyond[0] > 30
+    assert all(4 * low <= high <= 4 * low + 4 for low, high in pairwise(beyond))
+
+
+def test_tracking_takes_time_for_the_objects_of_its_time_points(tmp_path):
+    """A window sees whole time points, which have nothing to do with blocks."""
+    small, large = (workflow(tmp_path, (n, n, n), block=256, times=80, track="joint") for n in (256, 2048))
+    for name in ("track.links", "track.windows"):
+        batch = None if name == "track.links" else "000000-000000"
+        minutes = [found.runtime_minutes(name, "a", batch, 1) for found in (small, large)]
+        assert minutes[0] <= 12, name
+        objects = 2048**3 / 2000
+        assert minutes[1] > 10 + 2 * objects / 330_000, name
+    two = large.runtime_minutes("track.windows", "a", "000000-000001", 1)
+    assert two - 10 == pytest.approx(2 * (minutes[1] - 10), abs=1)
+
+
 def test_threads_blocks_and_attempts(tmp_path):
     small, large = (workflow(tmp_path, (512, 512, 512), block=block) for block in (64, 128))
     for name in ("supervoxels.blocks", "graph.blocks", "segment.blocks"):
@@ -75,9 +104,9 @@ def test_threads_blocks_and_attempts(tmp_path):
 
 
 def test_a_solve_for_comparison_is_supposed_only_where_it_will_be_made(tmp_path):
-    """Up to 500,000 edges, and where the partition itself was not in one piece."""
+    """Where a graph may have up to 500,000 edges, and where the partition itself was not in one piece."""
     name = "partition.quality"
-    asked = {n: workflow(tmp_path, (n, 256, 256), "multicut", 1).memory_mb(name, "a", 1, 1) for n in (64, 256, 8192)}
+    asked = {n: workflow(tmp_path, (n, 256, 256), "multicut", 1).memory_mb(name, "a", 1, 1) for n in (64, 256, 65_536)}
     assert asked[64] < asked[256]
-    assert asked[8192] < asked[64]
-    assert workflow(tmp_path, (256, 256, 256), "multicut", 0).memory_mb(name, "a", 1, 1) == asked[8192]
+    assert asked[65_536] < asked[64]
+    assert workflow(tmp_path, (256, 256, 256), "multicut", 0).memory_mb(name, "a", 1, 1) == asked[65_536]

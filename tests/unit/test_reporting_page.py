@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from matplotlib import image
+from PIL import Image, ImageSequence
 from reporting_sample import Sample, cells, finished_sample
 
 from bigseg.config import validate_config
@@ -61,8 +62,21 @@ class Page(HTMLParser):
         for tag, attributes in self.tags:
             if tag == "img":
                 kind, _, data = (attributes["src"] or "").partition(",")
-                assert kind == "data:image/png;base64"
-                found[str(attributes["alt"])] = image.imread(io.BytesIO(base64.b64decode(data)))
+                if kind != "data:image/webp;base64":
+                    assert kind == "data:image/png;base64"
+                    found[str(attributes["alt"])] = image.imread(io.BytesIO(base64.b64decode(data)))
+        return found
+
+    @property
+    def animations(self) -> dict[str, list[np.ndarray]]:
+        """The frames (rows, columns, 3) uint8 of the embedded moving pictures by their description."""
+        found = {}
+        for tag, attributes in self.tags:
+            kind, _, data = (attributes.get("src") or "").partition(",")
+            if tag == "img" and kind == "data:image/webp;base64":
+                moving = Image.open(io.BytesIO(base64.b64decode(data)))
+                frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(moving)]
+                found[str(attributes["alt"])] = frames
         return found
 
 

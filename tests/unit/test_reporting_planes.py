@@ -104,12 +104,10 @@ class TestReading:
         assert all(1 in box.shape for box in boxes)
         assert {box.begin[0] for box in boxes if box.shape == (1, 40, 32)} == {2, 6}
 
-    def test_large_planes_come_from_a_coarser_level(self, tmp_path, boxes, monkeypatch):
-        monkeypatch.setattr(planes, "LONGEST_PLANE", 50)
-        monkeypatch.setattr(planes, "_LONGEST_PICTURE", 50)
+    def test_large_planes_come_from_a_coarser_level(self, tmp_path, boxes):
         labels = cells((1, 4, 200, 120), (4, 8, 8))
         made = finished_sample(tmp_path, labels, pyramid={"smallest": 32}, boundary=False)
-        reader = PlaneReader(made.layout, made.parameters)
+        reader = PlaneReader(made.layout, made.parameters, longest=50, longest_plane=50)
         found = reader.labels(0, Cut(0, 2))
         assert max(max(box.shape) for box in boxes) == 50
         assert found.shape == (50, 30)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from reporting_sample import finished_sample
 from seam_checks import count, figures
 from test_reporting_page import Page
 
-from bigseg.cli import main
 from bigseg.cli.seams import seams
 from bigseg.config.stages import Seams
 from bigseg.errors import UserError
@@ -32,23 +31,13 @@ from bigseg.reporting.seam_words import verdict
 from bigseg.reporting.seams import read_seams, seams_png
 from bigseg.volumes.source import open_source
 
-Bigseg = Callable[..., tuple[int, str, str]]
 BLOCK = (24, 32, 64)
 
 
 @pytest.fixture
-def cli(monkeypatch, capsys) -> Bigseg:
-    """Run ``bigseg seams`` in this process; gives exit status, standard output and standard error."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bigseg", "seams", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return int(caught.value.code or 0), out, err
-
-    return call
+def cli(cli) -> Callable[..., tuple[int, str, str]]:
+    """The command ``seams`` alone."""
+    return partial(cli, "seams")
 
 
 @pytest.fixture(scope="module")

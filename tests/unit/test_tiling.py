@@ -170,7 +170,7 @@ def tiling(volume=(100, 100, 100), halo=44, step=16, **keys) -> Tiling:
 
 
 def test_patches_fit_never_exceed_the_volume_and_are_multiples():
-    """The traps of 001 §1.2: product not sum (a), twice the halo (b), no negative patch (c), and so on."""
+    """Of the whole patch the product counts, not the sum; its halo is on both sides; and no patch is negative."""
     cases = [
         ((100, 100, 100), 120**3),
         ((300, 100, 100), 112**3),

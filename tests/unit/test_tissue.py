@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from bigseg.geometry.box import Box
 from bigseg.kernels import tissue as kernel
+from bigseg.kernels import tissue_tiles
 from bigseg.kernels.tissue import Tissue
 
 ORGAN = Tissue((33, 70, 61), seed=3)
@@ -108,7 +109,7 @@ def test_nothing_nearer_lies_beyond_the_search(rendered, monkeypatch):
 
 
 def test_the_tiling_does_not_show(rendered, monkeypatch):
-    monkeypatch.setattr(kernel, "_TILE_VOXELS", 300)
+    monkeypatch.setattr(tissue_tiles, "_VOXELS", 300)
     for tissue in (ORGAN, BLOCK):
         image, labels = tissue.render(whole(tissue), 1)
         # Coordinates are rounded relative to the tile, which may decide a voxel in the very middle of a wall.
@@ -120,7 +121,7 @@ def test_the_tiling_does_not_show(rendered, monkeypatch):
 def test_candidates_of_a_tile_fit_their_bits(tissue):
     counts = [len(kernel._seeds(tissue, tile).ids) for tile in tissue._tiles(whole(tissue), 1)]
     assert min(counts) >= 2
-    assert max(counts) < 64 < int(kernel._INDEX_MASK)
+    assert max(counts) < 64 < int(tissue_tiles.INDEX_MASK)
 
 
 def test_cells_keep_their_ids_and_move_slowly(rendered):

@@ -163,7 +163,7 @@ def test_what_the_challenge_has_no_place_for(result):
     write_tracks(Path("a/tracks.parquet"), without(many, many["track"] < 3))
     assert "and the table has 2 tracks" in fails(str(result), "01_RES", "--format", "ctc")
     assert not Path("01_RES").exists()
-    assert not list(Path().glob(".*.part"))
+    assert not list(Path().glob(".*.tmp"))
 
 
 def test_text_that_is_no_lineage(tmp_path):

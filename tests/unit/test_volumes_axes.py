@@ -10,21 +10,21 @@ from volumes_checks import canonical
 
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
-from bigseg.volumes.axes import Layout, choose_axes
+from bigseg.volumes.axes import AxisLayout, choose_axes
 from bigseg.volumes.metadata import micrometres
 
 WHERE = Path("a.tif")
 
 
 @st.composite
-def layouts(draw: st.DrawFn) -> Layout:
+def layouts(draw: st.DrawFn) -> AxisLayout:
     optional = draw(st.lists(st.sampled_from("tcz"), unique=True))
     axes = "".join(draw(st.permutations(["y", "x", *optional])))
-    return Layout(axes, tuple(draw(st.lists(st.integers(1, 4), min_size=len(axes), max_size=len(axes)))))
+    return AxisLayout(axes, tuple(draw(st.lists(st.integers(1, 4), min_size=len(axes), max_size=len(axes)))))
 
 
 @given(layout=layouts(), data=st.data())
-def test_any_order_reads_as_canonical(layout: Layout, data: st.DataObject) -> None:
+def test_any_order_reads_as_canonical(layout: AxisLayout, data: st.DataObject) -> None:
     array = np.arange(np.prod(layout.shape)).reshape(layout.shape)
     expected = canonical(array, layout.axes)
     assert layout.canonical_shape == expected.shape

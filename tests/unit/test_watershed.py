@@ -17,9 +17,9 @@ from bigseg.kernels.maxima import local_maxima, mark_groups
 from bigseg.kernels.watershed import (
     crop_and_split,
     distance_watershed,
+    flood_small,
     height_map,
     label_sizes,
-    merge_small,
     smoothed_distance,
     stacked_watershed,
 )
@@ -308,7 +308,7 @@ def test_small_supervoxels_go_where_elf_puts_them(seed, minimum_size):
     # With both extremes in small supervoxels, the two floodings cut the same range into the same levels, one unit each.
     height.flat[small[0]], height.flat[small[-1]] = -1, 65534
     theirs, _ = elf_watershed.apply_size_filter(labels.copy(), height, minimum_size)
-    ours, kept = merge_small(labels, count, height, minimum_size, None)
+    ours, kept = flood_small(labels, count, height, minimum_size, None)
     assert_consecutive(ours)
     assert kept == ours.max() == len(np.unique(theirs))
     assert same_partition(ours, theirs)
@@ -317,21 +317,21 @@ def test_small_supervoxels_go_where_elf_puts_them(seed, minimum_size):
 def test_small_supervoxels_with_ties_mostly_go_where_elf_puts_them():
     labels, count, _, boundary = over_segmented(2)
     theirs, _ = elf_watershed.apply_size_filter(labels.copy(), boundary, 60)
-    ours, _ = merge_small(labels, count, boundary, 60, None)
+    ours, _ = flood_small(labels, count, boundary, 60, None)
     assert agreement(ours, theirs) > 0.97
 
 
 def test_nothing_small_or_all_small_changes_nothing():
     labels, count, height, _ = over_segmented(0)
     for size in (0, 1, labels.size + 1):
-        merged, kept = merge_small(labels, count, height, size, None)
+        merged, kept = flood_small(labels, count, height, size, None)
         assert kept == count
         np.testing.assert_array_equal(merged, labels)
 
 
 def test_small_supervoxels_out_of_reach_of_a_large_one_stay():
     labels = np.array([[[1, 1, 1, 1, 2, 0, 3, 4]]], np.uint32)
-    merged, kept = merge_small(labels, 4, np.zeros(labels.shape, np.float32), 3, labels > 0)
+    merged, kept = flood_small(labels, 4, np.zeros(labels.shape, np.float32), 3, labels > 0)
     np.testing.assert_array_equal(merged, [[[1, 1, 1, 1, 1, 0, 2, 3]]])
     assert kept == 3
 

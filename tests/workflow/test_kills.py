@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,6 +101,7 @@ def ask_jobs(process) -> None:
 
 @pytest.mark.parametrize("ask", [ask_all, ask_jobs])
 def test_asked_to_stop_a_run_ends_after_the_blocks_in_hand(ask, whole, tmp_path, snakemake):
+    """The second run, when it has gone on to its end, is also what is asked for other batches."""
     folder = tmp_path / "stopped"
     copy(whole, folder)
     assert stop(folder, ask) not in (0, None)
@@ -115,14 +117,12 @@ def test_asked_to_stop_a_run_ends_after_the_blocks_in_hand(ask, whole, tmp_path,
     after = count(folder)
     assert after.redone == after.finished_again == 0
     assert digests(folder) == digests(whole)
+    if ask is ask_jobs:
+        check_finished_steps_keep_their_batches(whole, folder, snakemake)
 
 
-def test_finished_steps_keep_their_batches(whole, tmp_path, snakemake):
+def check_finished_steps_keep_their_batches(whole: Path, folder: Path, snakemake: Callable[..., Any]) -> None:
     """Another number of batches, or of anything under `execution`, starts nothing; a change is run in the new ones."""
-    folder = tmp_path / "finished"
-    copy(whole, folder)
-    done = snakemake(folder, *UNTIL)
-    assert done.status == 0, done.text
     before = digests(folder)
     other = {"batches": 7, "threads": 1, "device": "cpu", "network_memory_gb": 1.5, "compile": True}
     (folder / "config.yaml").write_text(json_with(folder, execution=other))

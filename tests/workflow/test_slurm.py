@@ -335,9 +335,10 @@ def test_cancelled_jobs_end_after_the_block_in_hand_and_a_restart_resumes(slurm,
 
 
 def test_the_demo(slurm, tmp_path, monkeypatch):
-    """All stages of the demo, of one small time point in one batch, because a job on SLURM costs seconds."""
+    """All stages of the demo's still tissue, of one small time point in one batch: a job on SLURM costs seconds."""
     folder, here = tmp_path / "slurm", tmp_path / "here"
     config = load_config(REPOSITORY / "config" / "demo.yaml").model_dump(mode="json")
+    del config["samples"]["demo_movie"]
     config["samples"]["demo"]["times"] = [0]
     config["blocks"]["block_shape"] = [16, 48, 48]
     config["execution"].update(batches=1, threads=1)

@@ -1,8 +1,7 @@
 import os
-import os
 import shutil
-from pathlib import Path
 import sys
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 

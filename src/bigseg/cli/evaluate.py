@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bigseg.errors import UserError
+from bigseg.cli.label_inputs import label_input
+from bigseg.cli.options import AsJson
 
 if TYPE_CHECKING:
     from bigseg.cli.track_inputs import TrackInput
@@ -60,7 +61,7 @@ def evaluate(
             help="Label volume of the same shape to score against, or a folder of the challenge (man_track000.tif, …).",
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: AsJson = False,
     with_zero: Annotated[
         bool,
         typer.Option(
@@ -188,50 +189,3 @@ def _tracking_scores(
 
     lineage = wanted.lineage if wanted.lineage is not None else derive_lineage(truth, threads=threads)
     return dict(score_tally(tally, found.lineage, lineage, part=part))
-
-
-def label_input(
-    role: Literal["result", "truth", "labels"],
-    text: str,
-    key: str | None = None,
-    axes: str | None = None,
-    *,
-    command: str = "evaluate",
-) -> Input:
-    """What the user means by RESULT, TRUTH or LABELS.
-
-    Args:
-        role: which of these, for messages; the options of LABELS have no prefix.
-        text: a path, or ``PATH:KEY`` where the path exists and the whole is not itself a path.
-        key: dataset in the container.
-        axes: axes in the file, for example ``tzyx``.
-        command: whose help tells more.
-
-    Returns:
-        The volume to open. Without a key it is, in a container that also holds the image, the labels
-        (:func:`bigseg.volumes.label_files.default_key`).
-
-    Raises:
-        UserError: the key is given twice, an OME-Zarr holds several label images and none is ``segmentation``, or the
-            axes make no sense.
-    """
-    from pydantic import ValidationError
-
-    from bigseg.config.samples import Input
-    from bigseg.volumes.label_files import default_key
-
-    option = "--key" if role == "labels" else f"--{role}-key"
-    path, colon, tail = text.rpartition(":")
-    if not (colon and tail and not Path(text).exists() and Path(path).exists()):
-        path = text
-    elif key is not None:
-        raise UserError(f"{text!r} names the dataset {tail!r}, and {option} names {key!r}", f"leave out {option}")
-    else:
-        key = tail
-    if key is None:
-        key = default_key(Path(path), option)
-    try:
-        return Input(path=path, key=key, axes=axes)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"{first['loc'][0]} of the {role}: {first['msg']}", f"see `bigseg {command} --help`") from error

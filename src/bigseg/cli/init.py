@@ -56,8 +56,10 @@ def init(
     if segmentation is not None and stain is not None:
         raise UserError("--stain tells how to segment, and --segmentation is one", "leave out one of them")
     if input_path is None and segmentation is not None:
-        file, colon, dataset = segmentation.rpartition(":")
-        input_path, key = (file, dataset) if colon and Path(file).exists() else (segmentation, key)
+        from bigseg.volumes.label_files import split_key
+
+        input_path, named = split_key(segmentation)
+        key = named or key
     if input_path is None:
         raise UserError("--input is missing", "name the image with --input, or a result with --from")
     from bigseg.planning.initial import write_initial_config

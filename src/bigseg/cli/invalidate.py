@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bigseg.cli.options import CONFIG, AsJson, ConfigFile, OneSample, OneTime
 from bigseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 def invalidate(
-    config: Annotated[Path, typer.Option("--config", "--configfile", help="Configuration of the run.")] = Path(
-        "config.yaml"
-    ),
+    config: ConfigFile = CONFIG,
     roi: Annotated[
         str | None,
         typer.Option(
@@ -27,14 +25,14 @@ def invalidate(
         ),
     ] = None,
     blocks: Annotated[str | None, typer.Option(help="Blocks by number, e.g. 3,8-11, as messages name them.")] = None,
-    time: Annotated[int | None, typer.Option(min=0, help="Only this time point, counted from 0. Default: all.")] = None,
+    time: OneTime = None,
     stage: Annotated[
         str,
         typer.Option(help="Stage whose output is made again. `ingest` looks at the input again; `all` is every stage."),
     ] = "ingest",
-    sample: Annotated[str | None, typer.Option(help="Only this sample. Default: all.")] = None,
+    sample: OneSample = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only tell what would be marked.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Mark blocks of a stage, so that the next run of snakemake makes them again.
 

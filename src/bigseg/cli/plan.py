@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bigseg.cli.options import CONFIG, AsJson, ConfigFile
 from bigseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,10 +21,8 @@ _SNAKEMAKE_JOBS = 10_000
 
 
 def plan(
-    config: Annotated[Path, typer.Option("--config", "--configfile", help="Configuration of the run.")] = Path(
-        "config.yaml"
-    ),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    config: ConfigFile = CONFIG,
+    as_json: AsJson = False,
     recalibrate: Annotated[
         bool, typer.Option("--recalibrate", help="Measure anew, although a measurement is stored.")
     ] = False,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bigseg.cli.evaluate import label_input
+from bigseg.cli.label_inputs import label_input
+from bigseg.cli.options import AsJson
 
 if TYPE_CHECKING:
     from bigseg.kernels.seam_summary import SeamSummary
@@ -43,7 +44,7 @@ def seams(
     time: Annotated[
         int | None, typer.Option(min=0, help="Look only at this time point, counted from 0. Default: all together.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: AsJson = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Blocks to read at once. Default: all cores.")] = None,
     key: Annotated[str | None, typer.Option(help="Dataset of LABELS in its container.")] = None,
     truth_key: Annotated[

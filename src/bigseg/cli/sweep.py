@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bigseg.cli.options import CONFIG, AsJson, ConfigFile
 from bigseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,9 +25,7 @@ _OPTIONS = {
 
 
 def sweep(
-    config: Annotated[Path, typer.Option("--config", "--configfile", help="Configuration of the run.")] = Path(
-        "config.yaml"
-    ),
+    config: ConfigFile = CONFIG,
     sample: Annotated[str | None, typer.Option(help="Only this sample. Default: all that have a truth.")] = None,
     time: Annotated[int | None, typer.Option(min=0, help="Only this time point. Default: all together.")] = None,
     method: Annotated[str | None, typer.Option(help="Methods to try, e.g. gasp,multicut,lifted_multicut.")] = None,
@@ -54,7 +53,7 @@ def sweep(
         ),
     ] = "adapted_rand_error",
     threads: Annotated[int | None, typer.Option(min=1, help="Configurations at once. Default: all cores.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: AsJson = False,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all configurations as CSV.")] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the score over beta.")] = None,
     write: Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bigseg.cli.options import AsJson
 from bigseg.errors import UserError
 
 _KINDS = ("auto", "cpu", "cuda")
@@ -22,7 +23,7 @@ def train(
     template: Annotated[
         bool, typer.Option("--template", help="Print a configuration with all keys, explained, and exit.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a network on labelled volumes, of any size, and write it as a model for `predict.model`.
 

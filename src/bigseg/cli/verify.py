@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from bigseg.cli.options import CONFIG, AsJson, ConfigFile, OneSample, OneTime
 
 if TYPE_CHECKING:
     from bigseg.upkeep.verify import Finding, Verification
@@ -16,17 +17,15 @@ _MOST_LINES = 50
 
 
 def verify(
-    config: Annotated[Path, typer.Option("--config", "--configfile", help="Configuration of the run.")] = Path(
-        "config.yaml"
-    ),
-    sample: Annotated[str | None, typer.Option(help="Only this sample.")] = None,
+    config: ConfigFile = CONFIG,
+    sample: OneSample = None,
     stage: Annotated[str | None, typer.Option(help="Only this stage, e.g. predict.")] = None,
-    time: Annotated[int | None, typer.Option(min=0, help="Only this time point, counted from 0.")] = None,
+    time: OneTime = None,
     fix: Annotated[
         bool,
         typer.Option("--fix", help="Mark what is damaged, so that the next run of snakemake makes just that again."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: AsJson = False,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Blocks to read at once. Default: execution.threads.")
     ] = None,

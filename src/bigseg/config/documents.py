@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
@@ -12,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from bigseg.config.dependence import CONDITIONS, DEPENDENCE
 from bigseg.config.models import Config
-from bigseg.config.samples import Affinities, Input, Sample
+from bigseg.config.samples import ROLES, Affinities, Input, Sample
 from bigseg.config.training import Training, TrainingVolume
 
 _WIDTH = 110
@@ -34,9 +35,7 @@ def default_yaml(samples: dict[str, dict[str, Any]], **changed: Any) -> str:
             for key, inner in Sample.model_fields.items():
                 if not inner.is_required():
                     lines += _comment(f"{key}: {_description(inner)}", 4)
-            lines += _comment(
-                "Keys of input, segmentation, truth, mask, nuclei, semantic and affinities besides path:", 2
-            )
+            lines += _comment(f"Keys of {_listed(ROLES)} besides path:", 2)
             for key, inner in Input.model_fields.items():
                 if not inner.is_required():
                     lines += _comment(f"{key}: {_description(inner)}", 4)
@@ -104,7 +103,7 @@ def reference() -> str:
         _table(Config, skip_models=True),
         "## `samples.<name>`",
         _table(Sample, "samples.<name>."),
-        "## `input`, `segmentation`, `truth`, `mask`, `nuclei`, `semantic` and `affinities` of a sample",
+        f"## {_listed([f'`{role}`' for role in ROLES])} of a sample",
         _table(Input),
         "## More keys of `affinities`",
         _table_of(_own_fields(Affinities)),
@@ -204,6 +203,10 @@ def _value(value: Any) -> str:
     if isinstance(value, BaseModel):
         value = value.model_dump()
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _comment(text: str, indent: int) -> list[str]:

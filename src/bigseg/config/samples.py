@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from bigseg.config.model import Settings, VoxelSize
+from bigseg.config.model import Index, Offsets, Settings, VoxelSize
 
 SAMPLE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
@@ -50,14 +50,10 @@ class Input(Settings):
         return axes
 
 
-Offset = Annotated[list[int], Field(min_length=3, max_length=3)]
-"""(z, y, x) in voxels."""
-
-
 class Affinities(Input):
     """Affinities: for each channel, how sure it is that a voxel and the one an offset further are of one object."""
 
-    offsets: Annotated[list[Offset], Field(min_length=1)] = Field(
+    offsets: Offsets = Field(
         description="Offset (z, y, x) in voxels of each channel, e.g. `[[0, -8, 0], [0, 0, -8]]`: the value at a voxel "
         "is about that voxel and the one 8 before it along y or x. Not longer than a block."
     )
@@ -115,14 +111,15 @@ class Sample(Settings):
         description="Affinities of the same shape, a channel for each offset, uint8 (0 … 255) or fractions (0 … 1). "
         "Used with `partition.method: lifted_multicut` or `mutex_watershed` only.",
     )
-    times: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = Field(
+    times: Annotated[list[Index], Field(min_length=1)] | None = Field(
         default=None, description="Time points to process, counted from 0. All if left out."
     )
 
     missing_times: Literal["error", "skip"] = Field(
         default="error",
-        description="Time points that lack a file of a pattern with `{t}`, or have one that cannot be read: `error` "
-        "names them all before anything runs, `skip` leaves them out and says so.",
+        description="Time points that lack a file of a pattern with `{t}`, or have one that cannot be read, or of "
+        "which the Zarr of the image holds no chunk at all: `error` names them all before anything runs, `skip` "
+        "leaves them out and says so.",
     )
 
     @model_validator(mode="after")
@@ -138,6 +135,9 @@ class Sample(Settings):
             raise ValueError("allowed are distinct time points in ascending order")
         return times
 
+
+ROLES = ("input", "segmentation", "truth", "mask", "nuclei", "semantic", "affinities")
+"""The volumes that a sample may have, by their keys; the image first."""
 
 MAPS_USED: dict[str, tuple[str, ...]] = {
     "lifted_multicut": ("nuclei", "semantic", "affinities"),

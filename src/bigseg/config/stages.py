@@ -6,9 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bigseg.config.model import Probability, Settings, Shape
+from bigseg.config.model import Channels, Fraction, Index, Margin, Offsets, Percentiles, Probability, Settings, Shape
 
-Percentile = Annotated[float, Field(ge=0, le=100)]
 Sigma = Annotated[float, Field(ge=0, le=100)]
 Weight = Annotated[float, Field(ge=0, le=1000)]
 
@@ -30,11 +29,11 @@ class Predict(Settings):
         description="`intensity`: the normalised image itself is the boundary map (membrane stains). `network`: "
         "`model` makes it.",
     )
-    channel: Annotated[int, Field(ge=0)] = Field(default=0, description="Image channel to use, counted from 0.")
+    channel: Index = Field(default=0, description="Image channel to use, counted from 0.")
     invert: bool = Field(
         default=False, description="`intensity`: true where boundaries are dark (electron microscopy)."
     )
-    percentiles: Annotated[list[Percentile], Field(min_length=2, max_length=2)] = Field(
+    percentiles: Percentiles = Field(
         default=[1.0, 99.8],
         description="Intensity percentiles of the whole time point that become 0 and 1.",
     )
@@ -53,7 +52,7 @@ class Predict(Settings):
         default=None,
         description="`network`: configuration of a pytorch-3dunet checkpoint, where it is not the only one beside it.",
     )
-    channels: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | Literal["auto"] = Field(
+    channels: Channels | Literal["auto"] = Field(
         default="auto",
         description="`network`: image channels that it is given, in its order. `auto`: `channel`.",
     )
@@ -64,9 +63,7 @@ class Predict(Settings):
         description="`network`: what each output channel is: `boundary`, `foreground`, `affinity` (1 = same object) or "
         "`ignore`. `auto`: what the model says, else boundary for one channel, foreground and boundary for two.",
     )
-    offsets: (
-        Annotated[list[Annotated[list[int], Field(min_length=3, max_length=3)]], Field(min_length=1)] | Literal["auto"]
-    ) = Field(
+    offsets: Offsets | Literal["auto"] = Field(
         default="auto",
         description="`network`: offset (z, y, x) in voxels of each affinity channel. `auto`: what the model says.",
     )
@@ -93,7 +90,7 @@ class Predict(Settings):
         description="`network`: patches overlap by half and are averaged; 8 times the work. Softens the seams of "
         "networks with group or instance norm.",
     )
-    mirror: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=3, max_length=3)] = Field(
+    mirror: Margin = Field(
         default=[0, 0, 0],
         description="`network`: voxels (z, y, x) mirrored beyond the edges of the volume (never inside it).",
     )
@@ -133,7 +130,7 @@ class Supervoxels(Settings):
     sigma_weights: Sigma = Field(
         default=0.0, description="Smoothing of the boundary map for the watershed's height map, in voxels; 0 is none."
     )
-    alpha: Annotated[float, Field(ge=0, le=1)] = Field(
+    alpha: Fraction = Field(
         default=0.9, description="Height map = alpha · boundary map + (1 - alpha) · inverted distance."
     )
     minimum_size: Annotated[int, Field(ge=0)] = Field(
@@ -155,7 +152,7 @@ class Supervoxels(Settings):
         default=True,
         description="Measure distances and smoothing in physical proportion; false treats voxels as cubes.",
     )
-    halo: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=3, max_length=3)] | Literal["auto"] = Field(
+    halo: Margin | Literal["auto"] = Field(
         default="auto",
         description="Neighbouring voxels (z, y, x) that a block sees on each side. `auto`: 32 along the finest axis, "
         "in physical proportion along the others.",

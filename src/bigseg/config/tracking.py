@@ -6,10 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bigseg.config.model import PositiveFloat, Probability, Settings
+from bigseg.config.model import Fraction, NotNegative, PositiveFloat, Probability, Settings
 
 Cost = Annotated[float, Field(ge=0, le=1000)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Costs(Settings):
@@ -31,7 +30,7 @@ class Costs(Settings):
     )
     appearance: Cost = Field(default=1.0, description="Object that was not there before.")
     disappearance: Cost = Field(default=1.0, description="Object that is not there any more.")
-    border: Annotated[float, Field(ge=0, le=1)] = Field(
+    border: Fraction = Field(
         default=0.3, description="Factor on the last two at the border of the volume; from 2 D inside it is 1."
     )
     neighbours: Annotated[int, Field(ge=1, le=50)] = Field(
@@ -58,9 +57,7 @@ class Joint(Settings):
     maximum_height: Fraction = Field(
         default=1.0, description="Objects with a mean boundary between them above this are never merged."
     )
-    minimum_volume_um3: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        default=0.0, description="Smaller candidates are left out, in µm³."
-    )
+    minimum_volume_um3: NotNegative = Field(default=0.0, description="Smaller candidates are left out, in µm³.")
     maximum_volume_um3: PositiveFloat | None = Field(
         default=None, description="Larger candidates are left out, in µm³; null keeps all."
     )

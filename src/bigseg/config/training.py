@@ -6,14 +6,23 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bigseg.config.model import PositiveFloat, PositiveInt, Probability, Settings, Shape, VoxelSize
+from bigseg.config.model import (
+    Channels,
+    Fraction,
+    Index,
+    Margin,
+    NotNegative,
+    Offsets,
+    Percentiles,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Settings,
+    Shape,
+    VoxelSize,
+)
 from bigseg.config.samples import Input
 from bigseg.config.stages import Supervoxels
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Corner = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=3, max_length=3)]
-Offset = Annotated[list[int], Field(min_length=3, max_length=3)]
 
 
 class TrainingVolume(Settings):
@@ -24,12 +33,12 @@ class TrainingVolume(Settings):
         description="The true labels, a volume of the same shape, or, with `end`, of the first part of it; 0 is "
         "background."
     )
-    channels: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field(
+    channels: Channels = Field(
         default=[0], description="Image channels that the network is given, in this order, counted from 0."
     )
-    time: Annotated[int, Field(ge=0)] = Field(default=0, description="Time point, counted from 0.")
-    begin: Corner = Field(default=[0, 0, 0], description="First voxel (z, y, x) of the part to use.")
-    end: Corner | None = Field(
+    time: Index = Field(default=0, description="Time point, counted from 0.")
+    begin: Margin = Field(default=[0, 0, 0], description="First voxel (z, y, x) of the part to use.")
+    end: Margin | None = Field(
         default=None, description="End (z, y, x) of the part to use, exclusive. That of the volume if left out."
     )
 
@@ -53,7 +62,7 @@ class Network(Settings):
     )
     num_groups: PositiveInt = Field(default=8, description="Groups of a group norm.")
     conv_kernel_size: PositiveInt | Shape = Field(default=3, description="Size of the convolutions.")
-    conv_padding: Annotated[int, Field(ge=0)] | Corner = Field(
+    conv_padding: Annotated[int, Field(ge=0)] | Margin = Field(
         default=1, description="Padding of the convolutions: half of their size, rounded down."
     )
     pool_kernel_size: PositiveInt | Shape = Field(
@@ -86,7 +95,7 @@ class Target(Settings):
         description="Standard deviation, in voxels of the finest axis, of the Gaussian by which boundaries fall off on "
         "both sides; 0 is a step. The network then shows ridges, whose crest tells a watershed where the boundary is.",
     )
-    offsets: Annotated[list[Offset], Field(min_length=1)] = Field(
+    offsets: Offsets = Field(
         default=[[-1, 0, 0], [0, -1, 0], [0, 0, -1]],
         description="`affinity`, `boundary_affinity`: offsets (z, y, x) in voxels.",
     )
@@ -198,9 +207,7 @@ class Training(Settings):
         description="`standardise` (mean 0, deviation 1) or `percentiles` (see below) of each whole volume; the model "
         "tells it to `predict`.",
     )
-    percentiles: Annotated[list[Annotated[float, Field(ge=0, le=100)]], Field(min_length=2, max_length=2)] = Field(
-        default=[1.0, 99.8], description="`percentiles`: what becomes 0 and 1."
-    )
+    percentiles: Percentiles = Field(default=[1.0, 99.8], description="`percentiles`: what becomes 0 and 1.")
     network: Network = Field(default=Network(), description=str(Network.__doc__))
     target: Target = Field(default=Target(), description=str(Target.__doc__))
     loss: Loss = Field(default=Loss(), description=str(Loss.__doc__))

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 Triple = tuple[int, int, int]
+"""(z, y, x)."""
+Slices = tuple[slice, slice, slice]
+"""An index into a (z, y, x) array."""
 
 
 def triple(values: Sequence[int]) -> Triple:
@@ -34,7 +37,7 @@ class Box:
         return z * y * x
 
     @property
-    def slices(self) -> tuple[slice, slice, slice]:
+    def slices(self) -> Slices:
         """The box as an index into a (z, y, x) array."""
         (az, ay, ax), (bz, by, bx) = self.begin, self.end
         return (slice(az, bz), slice(ay, by), slice(ax, bx))

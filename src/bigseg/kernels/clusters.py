@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from bigseg.geometry.grid import LOCAL_ID_BITS
+
+_LOCAL = np.uint64((1 << LOCAL_ID_BITS) - 1)
+"""The bits of a supervoxel's id that count within its block."""
+
 
 def name_clusters(ids: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     """Give each cluster the smallest id among its nodes, a name that does not depend on the solver's numbering.
@@ -45,11 +50,11 @@ def paint(labels: np.ndarray, names: np.ndarray) -> np.ndarray:
     """Replace the supervoxels of one block by their objects.
 
     Args:
-        labels: (z, y, x) uint64 supervoxels of a block; their lower 32 bits are 1 … n, 0 is no supervoxel.
+        labels: (z, y, x) uint64 supervoxels of a block; their lower ``LOCAL_ID_BITS`` are 1 … n, 0 is no supervoxel.
         names: (n,) uint64 object of supervoxel 1 … n.
 
     Returns:
         (z, y, x) uint64 objects.
     """
     lookup = np.concatenate([np.zeros(1, np.uint64), names])
-    return lookup[(labels & np.uint64(0xFFFFFFFF)).astype(np.uint32)]
+    return lookup[(labels & _LOCAL).astype(np.uint32)]

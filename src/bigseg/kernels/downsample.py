@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-Triple = tuple[int, int, int]
+from bigseg.geometry.box import Triple
 
 _SLAB = 8
 """Planes of the result that are voted on together."""

@@ -14,12 +14,10 @@ import bioimage_cpp as bic
 import numpy as np
 from numpy.typing import NDArray
 
-from bigseg.geometry.box import Triple
+from bigseg.geometry.box import Slices, Triple
 from bigseg.kernels.contingency import count_pairs
 from bigseg.kernels.pairs import distinct_pairs
 from bigseg.kernels.signed_graph import Ids
-
-Slices = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-Slices = tuple[slice, slice, slice]
+from bigseg.geometry.box import Slices, Triple
 
 
 def lower_bit(axis: int) -> np.uint8:
@@ -48,7 +48,7 @@ def continuing(labels_outer: np.ndarray, inner: Slices) -> np.ndarray:
 
 
 def contacts_inside(
-    labels: np.ndarray, boundary: np.ndarray, continues: np.ndarray, inner_shape: tuple[int, int, int]
+    labels: np.ndarray, boundary: np.ndarray, continues: np.ndarray, inner_shape: Triple
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Contacts across the upper faces of a block that both sides hold to be inside one supervoxel.
 

@@ -7,6 +7,8 @@ from math import ceil
 
 import numpy as np
 
+from bigseg.geometry.box import Slices
+
 LEVELS = 256
 """A foreground map is uint8; a level of 256 leaves no foreground."""
 
@@ -47,9 +49,7 @@ def otsu_level(counts: np.ndarray) -> int:
     return int(np.argmax(np.where(possible, between, -1.0))) + 1
 
 
-def is_foreground(
-    values: np.ndarray, level: int, window: Sequence[int], inner: tuple[slice, slice, slice]
-) -> np.ndarray:
+def is_foreground(values: np.ndarray, level: int, window: Sequence[int], inner: Slices) -> np.ndarray:
     """Whether each voxel of a box is foreground: bright enough, and brighter than the mean of its surroundings.
 
     Args:

@@ -7,13 +7,11 @@ import numpy as np
 
 from bigseg.geometry.halo import GAUSSIAN_WINDOW
 
-Triple = tuple[float, float, float]
-
 _NO_SMOOTHING = 1e-3
 """A standard deviation so small that the neighbours' weights are 0; the library wants it to be positive."""
 
 
-def smooth(image: np.ndarray, sigma: Triple) -> np.ndarray:
+def smooth(image: np.ndarray, sigma: tuple[float, float, float]) -> np.ndarray:
     """Gaussian smoothing of a (z, y, x) image with a standard deviation in voxels per axis; float32.
 
     The image is mirrored at its edges. An axis of one voxel, or with a standard deviation of 0, is left alone.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from bigseg.geometry.box import Triple
 from bigseg.kernels.clusters import look_up
-
-Triple = tuple[int, int, int]
 
 
 def measure_block(labels: np.ndarray, image: np.ndarray, begin: Triple) -> pd.DataFrame:

@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
 
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+"""By how much the values of one stream of splitmix64 are apart."""
+
 
 def hashes(key: Hashes, value: Hashes) -> Hashes:
     """The stream ``key`` at ``value``, broadcast, by the finaliser of splitmix64; an array, so that overflow wraps."""
-    h = (value + np.uint64(0x9E3779B97F4A7C15)) ^ key
+    h = (value + GOLDEN) ^ key
     h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.asarray(h ^ (h >> np.uint64(31)), np.uint64)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import bioimage_cpp as bic
 import numpy as np
 
+from bigseg.geometry.box import Triple
+from bigseg.geometry.grid import LOCAL_ID_BITS
 from bigseg.kernels.faces import contacts_inside
 
 
@@ -57,9 +60,7 @@ class EdgeTable:
         return {column.name: getattr(self, column.name) for column in fields(self)}
 
 
-def block_edges(
-    labels: np.ndarray, boundary: np.ndarray, continues: np.ndarray, inner_shape: tuple[int, int, int]
-) -> EdgeTable:
+def block_edges(labels: np.ndarray, boundary: np.ndarray, continues: np.ndarray, inner_shape: Triple) -> EdgeTable:
     """Edges that a block owns: those whose contact's lower voxel lies in its inner box.
 
     Args:
@@ -85,6 +86,12 @@ def block_edges(
     u, v, inside = contacts_inside(labels, boundary, continues, inner_shape)
     table.outside[_rows(table, u, v)] -= inside
     return table
+
+
+def between_blocks(edges: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The rows of a table of edges whose ends, columns ``u`` and ``v`` (uint64), are supervoxels of two blocks."""
+    across = (edges["u"] ^ edges["v"]) >> np.uint64(LOCAL_ID_BITS) > 0
+    return {name: column[across] for name, column in edges.items()}
 
 
 def _table(edges: np.ndarray, stats: np.ndarray) -> EdgeTable:

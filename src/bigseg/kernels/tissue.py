@@ -5,14 +5,13 @@ displacement field that curves their walls. The image shows the walls as a confo
 number is a hash of what it belongs to (a lattice point, a pair of cells, a voxel), so nothing is remembered between two
 calls and the smallest box of a volume of many terabytes costs only itself.
 
-A voxel must come out the same, bit by bit, whatever the box it is asked in. So all work is done per tile of a grid that
-is fixed in the volume, and only with operations whose result does not depend on how NumPy vectorises them (no BLAS, and
-sines only for tables of a whole axis).
+A voxel must come out the same, bit by bit, whatever the box it is asked in. So all work is done per tile
+(:mod:`bigseg.kernels.tissue_tiles`), and only with operations whose result does not depend on how NumPy vectorises them
+(no BLAS, and sines only for tables of a whole axis).
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from bigseg.geometry.box import Box, Triple
 from bigseg.kernels.random_numbers import Hashes, hashes, normal_quantiles, stream, uniform
+from bigseg.kernels.tissue_tiles import INDEX_MASK, keyed, squared_distance, tile_shape, tiles, two_smallest
 
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8] | NDArray[np.uint16]
@@ -33,10 +33,6 @@ _REACH = 2
 most √3 lattice constants away, and a seed three cells further at least two."""
 _MARGIN = _REACH + 1
 """Lattice cells around the volume: growth samples ever closer to the centre, sway and curvature add up to one cell."""
-_INDEX_MASK = np.uint32(127)
-"""The low bits of a squared distance, which hold the position of its seed among a tile's candidates (about 30)."""
-_TILE_VOXELS, _TILE_EDGE = 8192, 0.9
-"""Most voxels of a tile, and its longest edge in lattice constants."""
 _ORGAN = 0.94
 """Extent of the organ relative to the volume."""
 _OVERHANG = 0.0
@@ -112,9 +108,7 @@ class Tissue:
     @property
     def tile_shape(self) -> Triple:
         """Voxels (z, y, x) of the tiles that all work is done in; boxes that keep to them are the cheapest."""
-        edge = min(_TILE_EDGE * self.spacing_um, math.cbrt(_TILE_VOXELS * math.prod(self.voxel_size_um)))
-        z, y, x = (max(1, int(edge / v)) for v in self.voxel_size_um)
-        return (z, y, x)
+        return tile_shape(self.spacing_um, self.voxel_size_um)
 
     @property
     def _lattice_shape(self) -> list[int]:
@@ -146,15 +140,8 @@ class Tissue:
         """The tiles that ``box`` touches, cut to it."""
         if t < 0:
             raise ValueError(f"time {t} is negative")
-        if min(box.begin) < 0 or any(e > n for e, n in zip(box.end, self.shape, strict=True)):
-            raise ValueError(f"box {box} reaches outside the volume of shape {self.shape}")
-        frame = _frame(self, t)
-        starts = (range(b // n * n, e, n) for b, e, n in zip(box.begin, box.end, self.tile_shape, strict=True))
-        for z, y, x in itertools.product(*starts) if box.size > 0 else ():
-            whole = Box((z, y, x), (z, y, x)).grow((0, 0, 0), self.tile_shape, self.shape)
-            begin = np.maximum(whole.begin, box.begin).tolist()
-            end = np.minimum(whole.end, box.end).tolist()
-            yield _Tile(frame, whole, Box((begin[0], begin[1], begin[2]), (end[0], end[1], end[2])))
+        for whole, part in tiles(box, self.shape, self.tile_shape):
+            yield _Tile(_frame(self, t), whole, part)
 
 
 class _Frame(NamedTuple):
@@ -292,40 +279,29 @@ def _cells(tissue: Tissue, tile: _Tile) -> _Cells:
         along = (m[rows] - m[tile.whole.begin[axis]]).astype(np.float32)
         position[axis] += along.reshape([-1 if i == axis else 1 for i in range(3)])
     first, second = _two_nearest(position, seeds)
-    nearest = first & _INDEX_MASK
+    nearest = first & INDEX_MASK
     origin = [np.float32(m[i]) for m, i in zip(tile.frame.material, tile.whole.begin, strict=True)]
     depth = _depth(tissue, *(p + o for p, o in zip(position, origin, strict=True)))
     labels = seeds.ids.astype(np.uint32)[nearest]
     labels[(depth < 0) | (nearest >= seeds.in_organ)] = 0
-    gap = (second & ~_INDEX_MASK).view(np.float32) - (first & ~_INDEX_MASK).view(np.float32)
-    pair = nearest * np.uint32(len(seeds.ids)) + (second & _INDEX_MASK)
+    gap = squared_distance(second) - squared_distance(first)
+    pair = nearest * np.uint32(len(seeds.ids)) + (second & INDEX_MASK)
     return _Cells(seeds, labels, nearest, pair, gap, depth, waves)
 
 
 def _two_nearest(position: Floats, seeds: _Seeds) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Keys, uint32 (z, y, x), of the nearest seed and of the one beyond the closest wall.
-
-    A key is a squared distance, µm² as the bits of a float32, with the seed's position among ``seeds`` in its lowest
-    bits: floats that are not negative sort like their bits, so a minimum finds seed and distance at once, and ties go
-    to the smaller id in every tile.
-    """
+    """Keys (:func:`~bigseg.kernels.tissue_tiles.keyed`) of the nearest seed and of the one beyond the closest wall."""
     count = len(seeds.ids)
     distance_2 = np.zeros((count, *position.shape[1:]), np.float32)
     for along, of_seeds in zip(position, seeds.positions_um.astype(np.float32).T, strict=True):
         step = along - of_seeds.reshape(-1, 1, 1, 1)
         step *= step
         distance_2 += step
-    keys = distance_2.view(np.uint32)
-    keys &= ~_INDEX_MASK
-    keys |= np.arange(count, dtype=np.uint32).reshape(-1, 1, 1, 1)
-    first: NDArray[np.uint32] = keys.min(axis=0)
+    keys = keyed(distance_2)
     of_organ = keys[: seeds.in_organ].min(axis=0) if 0 < seeds.in_organ < count else None
-    # The nearest itself wraps round to the largest number, so the minimum that is left is the second nearest.
-    after_first = first + np.uint32(1)
-    keys -= after_first
-    second = keys.min(axis=0) + after_first
+    first, second = two_smallest(keys)
     if of_organ is not None:
-        second = np.where((first & _INDEX_MASK) >= seeds.in_organ, of_organ, second)
+        second = np.where((first & INDEX_MASK) >= seeds.in_organ, of_organ, second)
     return first, second
 
 

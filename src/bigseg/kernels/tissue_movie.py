@@ -7,13 +7,11 @@ that its neighbours fill within a few time points. The whole drifts through the 
 are stained in a channel each.
 
 As in :mod:`bigseg.kernels.tissue`, a voxel comes out the same, bit by bit, whatever the box it is asked in: all work is
-done per tile of a grid that is fixed in the volume, with operations whose result does not depend on how NumPy
-vectorises them.
+done per tile, with operations whose result does not depend on how NumPy vectorises them.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from bigseg.kernels.cell_life import CellLife, Cells, lengthening, maturity, pre
 from bigseg.kernels.lineage import Lineage
 from bigseg.kernels.random_numbers import hashes, stream, uniform
 from bigseg.kernels.tissue import depth_in_organ
+from bigseg.kernels.tissue_tiles import INDEX_MASK, keyed, squared_distance, tile_shape, tiles, two_smallest
 
 Floats = NDArray[np.float32]
 Vector = tuple[float, float, float]
@@ -41,10 +40,6 @@ _RADIUS = 1.15
 """The farthest that a cell reaches from its seed, in lattice constants; what is farther from all is background."""
 _NUCLEUS = 0.3
 """Radius of a nucleus, in lattice constants."""
-_INDEX_MASK = np.uint32(127)
-"""The low bits of a squared distance, which hold the position of its seed among a tile's candidates."""
-_TILE_VOXELS, _TILE_EDGE = 8192, 0.9
-"""Most voxels of a tile, and its longest edge in lattice constants."""
 _PLACES = 0
 """The stream of random numbers for places; those from 1 on are for the stains."""
 
@@ -110,9 +105,7 @@ class TissueMovie:
     @property
     def tile_shape(self) -> Triple:
         """Voxels (z, y, x) of the tiles that all work is done in; boxes that keep to them are the cheapest."""
-        edge = min(_TILE_EDGE * self.spacing_um, math.cbrt(_TILE_VOXELS * math.prod(self.voxel_size_um)))
-        z, y, x = (max(1, int(edge / v)) for v in self.voxel_size_um)
-        return (z, y, x)
+        return tile_shape(self.spacing_um, self.voxel_size_um)
 
     @cached_property
     def _margin(self) -> int:
@@ -170,14 +163,8 @@ class TissueMovie:
         """The tiles that ``box`` touches, cut to it."""
         if not 0 <= t < self.times:
             raise ValueError(f"there is no time {t}: the movie has {self.times}")
-        if min(box.begin) < 0 or any(e > n for e, n in zip(box.end, self.shape, strict=True)):
-            raise ValueError(f"box {box} reaches outside the volume of shape {self.shape}")
-        starts = (range(b // n * n, e, n) for b, e, n in zip(box.begin, box.end, self.tile_shape, strict=True))
-        for z, y, x in itertools.product(*starts) if box.size > 0 else ():
-            whole = Box((z, y, x), (z, y, x)).grow((0, 0, 0), self.tile_shape, self.shape)
-            begin = np.maximum(whole.begin, box.begin).tolist()
-            end = np.minimum(whole.end, box.end).tolist()
-            yield Tile(t, whole, Box((begin[0], begin[1], begin[2]), (end[0], end[1], end[2])))
+        for whole, part in tiles(box, self.shape, self.tile_shape):
+            yield Tile(t, whole, part)
 
 
 class Tile(NamedTuple):
@@ -276,7 +263,7 @@ def _scene(movie: TissueMovie, tile: Tile) -> Scene:
     if count == 0:
         nothing, far = np.zeros(shape, np.uint32), np.full(shape, np.inf, np.float32)
         return Scene(seeds, nothing, nothing, nothing, far, far, np.full(shape, -np.inf, np.float32))
-    if count > int(_INDEX_MASK):
+    if count > int(INDEX_MASK):
         raise ValueError(f"{count} cells in a tile are too many: let cells divide less often")
     material = [_material(movie, tile.time, axis) for axis in range(3)]
     axes = [
@@ -288,23 +275,14 @@ def _scene(movie: TissueMovie, tile: Tile) -> Scene:
     for along, of_seeds in zip(axes, seeds.positions_um.astype(np.float32).T, strict=True):
         step = along - of_seeds.reshape(-1, 1, 1, 1)
         squared += step * step
-    # Floats that are not negative sort like their bits, so with the seed in the lowest bits a minimum finds seed and
-    # distance at once, and ties go to the smaller id in every tile.
-    keys = squared.view(np.uint32)
-    keys &= ~_INDEX_MASK
-    keys |= np.arange(count, dtype=np.uint32).reshape(-1, 1, 1, 1)
-    first: NDArray[np.uint32] = keys.min(axis=0)
-    nearest = first & _INDEX_MASK
-    power = (first & ~_INDEX_MASK).view(np.float32)
+    first, second = two_smallest(keyed(squared))
+    nearest = first & INDEX_MASK
+    power = squared_distance(first)
     longer = seeds.longer_um2.astype(np.float32)[nearest]
     distance = np.sqrt(np.maximum(power - longer, np.float32(0)))
     if count > 1:
-        # The nearest itself wraps round to the largest number, so the minimum that is left is the second nearest.
-        after_first = first + np.uint32(1)
-        keys -= after_first
-        second = keys.min(axis=0) + after_first
-        pair = nearest * np.uint32(count) + (second & _INDEX_MASK)
-        gap = (second & ~_INDEX_MASK).view(np.float32) - power
+        pair = nearest * np.uint32(count) + (second & INDEX_MASK)
+        gap = squared_distance(second) - power
         wall = gap * _half_inverse_lengths(seeds).ravel()[pair]
     else:
         pair = nearest

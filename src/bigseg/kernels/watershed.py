@@ -2,7 +2,7 @@
 
 The supervoxels are those of ``elf.segmentation.watershed.distance_transform_watershed``; what differs is said at
 :func:`height_map` (normalisation of the distance), :func:`distance_watershed` (masks, input without maxima) and
-:func:`merge_small` (how small supervoxels are given away). Arrays are (z, y, x); the steps also take (y, x) planes.
+:func:`flood_small` (how small supervoxels are given away). Arrays are (z, y, x); the steps also take (y, x) planes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import bioimage_cpp
 import numpy as np
 from numpy.typing import NDArray
 
+from bigseg.geometry.box import Slices
 from bigseg.kernels.maxima import local_maxima, mark_groups
 
 Boundary = NDArray[np.float32]
@@ -120,7 +121,7 @@ def _segment(
     del markers
     if mask is not None:
         labels, count = label_unreached(labels, mask, count)
-    return merge_small(labels, count, height, minimum_size, mask)
+    return flood_small(labels, count, height, minimum_size, mask)
 
 
 def smoothed_distance(
@@ -213,7 +214,7 @@ def label_unreached(labels: Labels, mask: Mask | None, count: int) -> tuple[Labe
     return labels, count + int(regions.max())
 
 
-def merge_small(
+def flood_small(
     labels: Labels, count: int, height: NDArray[np.float32], minimum_size: int, mask: Mask | None
 ) -> tuple[Labels, int]:
     """Flood supervoxels that are too small from the supervoxels around them.
@@ -285,7 +286,7 @@ def label_sizes(labels: Labels, count: int) -> NDArray[np.int64]:
     return sizes
 
 
-def crop_and_split(labels_outer: Labels, inner: tuple[slice, slice, slice]) -> tuple[Labels, int]:
+def crop_and_split(labels_outer: Labels, inner: Slices) -> tuple[Labels, int]:
     """Crop the supervoxels of a block with halo to its inner box and number the connected pieces.
 
     A supervoxel that the crop cuts into pieces not connected by faces would be a wrong node of the graph, so each

@@ -1,5 +1,6 @@
 """Networks: their architecture, where models come from, how far they look, and how they are applied to a volume.
 
-``architecture``, ``augment``, ``description``, ``reach``, ``settings``, ``shipped`` and ``tiling`` are arithmetic and
-import no torch: the planner uses them. What runs a network lies in the other modules, which only jobs import.
+``architecture``, ``augment``, ``description``, ``normalisation``, ``reach``, ``settings``, ``shipped`` and ``tiling``
+are arithmetic and import no torch: the planner uses them. What runs a network lies in the other modules, which only
+jobs import.
 """

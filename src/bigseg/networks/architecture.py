@@ -1,6 +1,6 @@
 """What a U-Net is made of, as data: the keys of pytorch-3dunet's ``model`` section.
 
-The four networks of Wolny et al. (000 §2.2.1, §4.1) and the variant with squeeze and excitation. Weights are
+The four networks of PlantSeg (Wolny et al. 2020) and the variant with squeeze and excitation. Weights are
 interchangeable with pytorch-3dunet's, because modules and parameters have the same names and sizes.
 """
 

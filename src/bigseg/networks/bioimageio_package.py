@@ -1,4 +1,4 @@
-"""BioImage.IO packages (000 §2.4.2, 001 §3.2.2): read with ``bioimageio.spec``, and written as bigseg's own format.
+"""BioImage.IO packages: read with ``bioimageio.spec``, and written as bigseg's own format.
 
 Code that a package brings along is never run: a state dict is used only where the architecture is one of ours by name
 and the weights fit; else the package's ONNX or TorchScript weights are.

@@ -20,7 +20,7 @@ from bigseg.networks.description import ModelDescription, ModelSpec, Operation, 
 from bigseg.networks.measured import NotLocalError, find_divisibility, measure_reach
 from bigseg.networks.onnx_layers import UnknownLayerError, layers_of
 from bigseg.networks.reach import LayerGraph, Reach
-from bigseg.networks.shipped import find_shipped
+from bigseg.networks.shipped import find_shipped, shipped_models
 
 _BYTES_UNKNOWN = 4096.0
 """Memory per voxel supposed for a network whose layers cannot be read."""
@@ -316,7 +316,10 @@ def _load_from_zoo(spec: ModelSpec, path: Path, known: ModelDescription | None) 
         (".zip", ".yaml", ".yml", ".onnx", ".pt", ".pth", ".pytorch")
     )
     if not is_id or spec.path.startswith((".", "~")):
-        raise UserError(f"{spec.path} does not exist", "correct the path of the model")
+        raise UserError(
+            f"{spec.path} does not exist",
+            f"correct the path of the model, or name one that comes with bigseg: {', '.join(shipped_models())}",
+        )
     from bigseg.networks.bioimageio_package import load_package
 
     return load_package(spec.path, spec.path, (), known)

@@ -173,7 +173,7 @@ class Predictor:
         return need <= self.machine.network_memory_gb * 1e9
 
     def _probe(self, shape: Triple) -> bool:
-        """Whether a forward pass of a patch fits into the GPU's memory; only trying tells (001 §1.2)."""
+        """Whether a forward pass of a patch fits into the GPU's memory; only trying tells."""
         model = self.model.description
         size = (shape[0], model.in_channels, *shape[1:]) if model.dims == 2 else (1, model.in_channels, *shape)
         try:

@@ -2,9 +2,9 @@
 
 A network is a graph of layers. For every layer it is known which interval of its input an interval of its output is
 made from, so the interval of input voxels behind one output voxel follows by going backwards through the graph; it
-repeats with the network's divisibility. The published formula (001 §1.1), the sum of 2^level · floor(k / 2) over the
-convolutions, leaves out the windows of pooling and upsampling and is up to 2^(levels - 1) - 1 too small;
-:func:`formula_halo` gives it for comparison.
+repeats with the network's divisibility. PlantSeg 2's formula (Yu 2025, eq. 3.1), the sum of 2^level · floor(k / 2)
+over the convolutions, leaves out the windows of pooling and upsampling and is up to 2^(levels - 1) - 1 too small;
+:meth:`LayerGraph.formula_halo` gives it for comparison.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ class LayerGraph:
         return Reach(tuple(before), tuple(after))
 
     def formula_halo(self) -> Axes:
-        """The published formula: the sum of 2^level · floor(k / 2) along the longest path (001 eq. 3.1)."""
+        """PlantSeg 2's formula: the sum of 2^level · floor(k / 2) along the longest path (Yu 2025, eq. 3.1)."""
         found = []
         for axis in range(self.dims):
             scale: list[Fraction] = []

@@ -5,11 +5,11 @@ divisibility (and by a mirrored margin on all sides if wanted). Every patch begi
 divisibility of that frame, so its pooling windows are those of one pass over the whole frame; it holds all voxels that
 its output can see, or ends where the frame ends, where the network pads as it would in the whole. Hence patches give
 what the whole gives.
-Voxels of the frame outside the volume are mirrored ones; nothing is mirrored inside the volume (001 §1.3).
+Voxels of the frame outside the volume are mirrored ones; nothing is mirrored inside the volume.
 
 Networks with group or instance norm see the whole patch. Their patches lie on a lattice of the volume, not of the
 block, so that at least the shape of a block changes nothing; with ``overlap`` every voxel is the weighted mean of
-patches that overlap by half (000 §2.2.1).
+patches that overlap by half, as in PlantSeg (Wolny et al. 2020).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Names and order of modules are pytorch-3dunet's, so that its checkpoints load here and ours load there; what a module
 computes is the same to the last operation. Plain blocks are two layers (Çiçek et al. 2016), residual ones follow Lee et
-al. 2017 (000 §2.2.1).
+al. 2017.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bigseg import __version__
+from bigseg.config.samples import ROLES
 from bigseg.layout import Layout
-from bigseg.planning.headers import ROLES
 from bigseg.resume.digest import digest_json
 from bigseg.resume.files import write_json
 
@@ -32,7 +32,8 @@ class Calibration(BaseModel):
         identity: fingerprint of what was measured; empty where nothing was.
         seconds_per_mvox: CPU seconds by step (``supervoxels.blocks``) for a million voxels that it reads, its halo
             included; ``pyramid.image`` and ``pyramid.labels`` for a million voxels of the level that is made.
-        bytes_per_voxel: on disk, by what is stored (:data:`bigseg.planning.estimate.STORED`).
+        bytes_per_voxel: on disk, by what is stored: ``image`` (its copy, per byte of its type), ``maps`` of stage
+            ``predict``, ``supervoxels``, ``labels``, and ``tables`` of blocks.
         device: what a network ran on: ``cpu`` or ``cuda``.
     """
 

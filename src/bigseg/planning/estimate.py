@@ -27,9 +27,6 @@ from bigseg.stages.pyramid import PyramidBlocks
 from bigseg.stages.step import Step, image_parameters
 from bigseg.stages.track.settings import is_tracked
 
-STORED = ("image", "maps", "supervoxels", "labels", "tables")
-"""What is stored: the copy of the image, the maps of stage ``predict``, supervoxels, labels, and tables of blocks."""
-
 JOB_START_SECONDS = 3.0
 """CPU time that a job takes before it does anything, Snakemake's included."""
 
@@ -188,7 +185,7 @@ def _bytes(workflow: Workflow, plan: SamplePlan, costs: Calibration) -> tuple[fl
     levels = pyramid_levels(plan.grid.shape, plan.voxel_size_um, workflow.config.pyramid.smallest)
     coarse = sum(prod(level.shape) for level in levels[1:]) * times
     channels, kind = plan.header.number_of_channels, plan.header.dtype
-    image = each["image"] * channels * _itemsize(kind)
+    image = each["image"] * channels * itemsize(kind)
     copied = image_parameters(workflow.config, plan)["copy"]
     label_images = 2 if is_tracked(workflow.config, plan) else 1
     results = image * (volume * copied + coarse) + label_images * each["labels"] * (volume + coarse)
@@ -198,7 +195,7 @@ def _bytes(workflow: Workflow, plan: SamplePlan, costs: Calibration) -> tuple[fl
     return results, work
 
 
-def _itemsize(dtype: str) -> int:
+def itemsize(dtype: str) -> int:
     """Bytes of a type such as ``uint16``."""
     bits = "".join(c for c in dtype if c.isdigit())
     return int(bits) // 8 if bits else 1

@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bigseg.config.samples import Affinities, Input, Sample
+from bigseg.config.samples import ROLES, Affinities, Input, Sample
 from bigseg.errors import UserError
 from bigseg.resume.files import write_json
 from bigseg.volumes.header import VolumeHeader
 from bigseg.volumes.signature import source_signature
 
-ROLES = ("input", "segmentation", "truth", "mask", "nuclei", "semantic", "affinities")
 _LABELS = ("segmentation", "truth", "nuclei", "semantic")
 
 

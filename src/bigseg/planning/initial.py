@@ -22,6 +22,7 @@ from bigseg.planning.sample import plan_sample
 from bigseg.planning.stains import MEANINGS, STAINS, Stain
 from bigseg.resume.files import replacing
 from bigseg.stages import find_step, steps_of
+from bigseg.volumes.label_files import split_key
 from bigseg.volumes.source import open_source
 
 _CHECKOUT = Path(__file__).parents[3]
@@ -79,7 +80,7 @@ def write_initial_config(
         told = axes is not None and "c" not in axes
         sample["segmentation"] = {**_labels(segmentation), **({"axes": axes} if told else {})}
     sample_name = name or _sample_name(input_path)
-    block = _fit(sample_name, sample, STAINS[stain], memory_gb)
+    block, missing = _fit(sample_name, sample, STAINS[stain], memory_gb)
     text = default_yaml({sample_name: sample}, **{**STAINS[stain], "blocks": {"block_shape": list(block)}})
     with replacing(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -88,6 +89,8 @@ def write_initial_config(
     lines += [
         f"  settings for {MEANINGS[stain]}" if segmentation is None else f"  segmented already: {segmentation}",
         f"  {blocks} blocks of {list(block)} voxels",
+        *(f"  beware: time point {time} cannot be read: {why}" for time, why in missing.items()),
+        *([f"  to leave them out set samples.{sample_name}.missing_times to skip"] if missing else []),
         f"wrote {target}",
         f"next: cd {shlex.quote(str(folder))} && snakemake --cores all",
     ]
@@ -131,9 +134,8 @@ def write_snakefile(folder: Path) -> None:
 
 def _labels(text: str) -> dict[str, Any]:
     """What the user means by a label volume, ``FILE`` or ``FILE:KEY``."""
-    file, colon, dataset = text.rpartition(":")
-    inside = bool(colon) and Path(file).exists()
-    return {"path": _absolute(file), "key": dataset} if inside else {"path": _absolute(text)}
+    path, key = split_key(text)
+    return {"path": _absolute(path)} if key is None else {"path": _absolute(path), "key": key}
 
 
 def _input(path: str, key: str | None, axes: str | None) -> Input:
@@ -147,17 +149,25 @@ def _input(path: str, key: str | None, axes: str | None) -> Input:
         ) from error
 
 
-def _fit(name: str, sample: dict[str, Any], sections: dict[str, dict[str, Any]], memory_gb: float) -> Triple:
+def _fit(
+    name: str, sample: dict[str, Any], sections: dict[str, dict[str, Any]], memory_gb: float
+) -> tuple[Triple, dict[int, str]]:
     """The largest block that every job has the memory for: the longest axis is halved, to whole 64 voxels.
 
-    What planning would refuse later, e.g. a truth of another shape, is refused here.
+    What planning would refuse later, e.g. a truth of another shape, is refused here; time points that cannot be read
+    are given with the reason, because it takes the configuration to leave them out.
     """
     sides: list[int] | None = None
     with tempfile.TemporaryDirectory() as scratch:
         folders = {"work": f"{scratch}/work", "results": f"{scratch}/results"}
         while True:
             config = validate_config(
-                {"samples": {name: sample}, **sections, "blocks": {"block_shape": sides or "auto"}, **folders},
+                {
+                    "samples": {name: {**sample, "missing_times": "skip"}},
+                    **sections,
+                    "blocks": {"block_shape": sides or "auto"},
+                    **folders,
+                },
                 "bigseg init",
             )
             plan = plan_sample(config, name)
@@ -168,7 +178,7 @@ def _fit(name: str, sample: dict[str, Any], sections: dict[str, dict[str, Any]],
             halved = -(-sides[axis] // 128) * 64
             enough = all(memory_mb(plan, step, config.execution.threads, 1) <= 1000 * memory_gb for step in steps)
             if enough or halved >= sides[axis]:
-                return plan.grid.block_shape
+                return plan.grid.block_shape, plan.skipped
             sides[axis] = halved
 
 
@@ -178,6 +188,6 @@ def _absolute(path: str) -> str:
 
 
 def _sample_name(path: str) -> str:
-    """A legal sample name from a file name."""
-    stem = Path(path).name.split(".")[0]
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", re.sub(r"\{[tcz]\}|\*", "", stem)).strip("-_") or "sample"
+    """A legal sample name from a file name: of ``embryo_t{t}_c{c}.tif`` it is ``embryo``."""
+    stem = re.sub(r"((^|[-_])[tczTCZ])?\{[tcz]\}|\*", "", Path(path).name.split(".")[0])
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_") or "sample"

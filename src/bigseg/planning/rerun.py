@@ -12,15 +12,13 @@ from typing import Any
 
 from bigseg.config import validate_config
 from bigseg.config.documents import default_yaml
-from bigseg.config.samples import Sample
+from bigseg.config.samples import ROLES, Sample
 from bigseg.errors import UserError
 from bigseg.networks.shipped import find_shipped
-from bigseg.planning.headers import ROLES
 from bigseg.planning.initial import refuse_existing, write_snakefile
+from bigseg.reporting.provenance import FORMAT, environment
 from bigseg.resume.files import replacing
 from bigseg.volumes.signature import source_files
-
-_FORMAT = 1
 
 
 def write_config_of(folder: Path, provenance: Path, *, force: bool) -> list[str]:
@@ -66,8 +64,8 @@ def write_config_of(folder: Path, provenance: Path, *, force: bool) -> list[str]
 def _read(path: Path) -> dict[str, Any]:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        if told["format"] != _FORMAT:
-            raise ValueError(f"its format is {told['format']}, this version of bigseg knows {_FORMAT}")
+        if told["format"] != FORMAT:
+            raise ValueError(f"its format is {told['format']}, this version of bigseg knows {FORMAT}")
         for key, kind in (("sample", str), ("folder", str), ("config", dict), ("inputs", dict), ("at", str)):
             if not isinstance(told[key], kind):
                 raise TypeError(f"{key} is {told[key]!r}")
@@ -116,8 +114,6 @@ def _changed_files(sample: Sample, told: Mapping[str, Any]) -> Iterator[str]:
 
 def _other_versions(told: Mapping[str, Any]) -> Iterator[str]:
     """A line for each package of another version, and for another commit."""
-    from bigseg.reporting.provenance import environment
-
     before, now = told.get("environment") or {}, environment()
     for name, version in {**(before.get("packages") or {}), "bigseg": before.get("bigseg")}.items():
         here = now["packages"].get(name) if name != "bigseg" else now["bigseg"]

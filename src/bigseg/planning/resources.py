@@ -65,7 +65,7 @@ _WHOLE_MB = {
 }
 """Steps of a single piece whose memory does not depend on the volume, the interpreter included."""
 
-_VOXELS_PER_SUPERVOXEL = 500
+_VOXELS_PER_SUPERVOXEL = 1200
 _VOXELS_PER_OBJECT = 2000
 _BYTES_PER_OBJECT = 1000
 """Supposed for steps that hold the whole graph, or all objects; the partition of a noisy image may need more, and gets
@@ -83,15 +83,21 @@ _BYTES_PER_DETECTION = {True: 300, False: 4000}
 _BYTES_PER_SUPERVOXEL = {True: 5000, False: 1200}
 """Of a solve with all its edges, of a multicut or not: measured by ``make bench-partition`` (3.6 and 0.7 kB)."""
 
-_LIFTED_AT_ROOT = 1.5
-"""Times as much for the root of a lifted multicut: lifted edges that end at one cluster are not as many fewer."""
+_LIFTED_BELOW, _LIFTED_AT_ROOT = 1.5, 3.0
+"""Times as much for a lifted multicut: lifted edges that end at one cluster are not as many fewer."""
 
 _EDGES_PER_SUPERVOXEL = 5
-_BYTES_PER_EDGE = 1000
-"""Of the multicut that is solved in core as well, to compare energies (measured: 0.7 kB)."""
+_BYTES_PER_EDGE = 700
+"""Of the multicut that is solved in core as well, to compare energies; measured."""
+
+_FEWER_EDGES = 20
+"""Times fewer edges than is supposed here that a graph may have; of a smooth tissue it is 16."""
 
 _LEFT = 0.5
 """Share of the nodes of a level that it leaves to the one above; measured by ``make bench-partition``."""
+
+_DETECTIONS_PER_MINUTE = 150_000
+"""Linked, chosen and painted with their tracks: ``make bench-track`` (2 million in 6 minutes of two slow cores)."""
 
 _VOXELS_PER_MINUTE = 30_000_000
 """Half of what the slowest stage does on one slow core."""
@@ -136,7 +142,9 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
     voxels = prod(plan.grid.shape)
     if isinstance(step, PartitionLevel):
         need = _superblock_mb(plan, step) * threads
-    elif step.stage == "track" and not (step.in_batches and step.per_time):
+        if step.parameters["method"] == "lifted_multicut":
+            need = int(_LIFTED_BELOW * need)
+    elif _is_of_objects(step):
         need = _track_mb(plan, step)
     elif step.in_batches:
         halo = step.parameters.get("halo", (0, 0, 0))
@@ -152,7 +160,7 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
     elif step.name == "partition.root":
         levels = step.parameters["levels"]
         need = _solve_mb(voxels, levels, step)
-        if levels and step.parameters["method"] == "lifted_multicut":
+        if step.parameters["method"] == "lifted_multicut":
             need = int(_LIFTED_AT_ROOT * need)
     elif step.name == "partition.quality":
         need = _solve_again_mb(voxels, step)
@@ -184,13 +192,22 @@ def _is_zarr(path: str, key: str | None) -> bool:
     return locate(Input(path=path, key=key)).kind == "zarr"
 
 
-def _track_mb(plan: SamplePlan, step: Step) -> int:
-    """All objects of the time points that are in memory at once, with their candidate events."""
+def _is_of_objects(step: Step) -> bool:
+    """Whether a step of tracking holds all objects of time points, not the voxels of a block."""
+    return step.stage == "track" and not (step.in_batches and step.per_time)
+
+
+def _detections(plan: SamplePlan, step: Step) -> int:
+    """Objects of the time points that a piece of a step of tracking holds at once."""
     times = min(len(plan.times), 2 * step.parameters["window"]) if "window" in step.parameters else 2
     if step.name == "track.table":
         times = len(plan.times)
-    objects = prod(plan.grid.shape) // _VOXELS_PER_OBJECT
-    return int(_TRACKING_MB + times * objects * _BYTES_PER_DETECTION[step.name == "track.table"] // 1_000_000)
+    return times * (prod(plan.grid.shape) // _VOXELS_PER_OBJECT)
+
+
+def _track_mb(plan: SamplePlan, step: Step) -> int:
+    """All objects of the time points that are in memory at once, with their candidate events."""
+    return int(_TRACKING_MB + _detections(plan, step) * _BYTES_PER_DETECTION[step.name == "track.table"] // 1_000_000)
 
 
 def _foreground_bytes(plan: SamplePlan, step: Step) -> int:
@@ -215,13 +232,12 @@ def _solve_mb(voxels: int, level: int, step: Step) -> int:
 
 
 def _solve_again_mb(voxels: int, step: Step) -> int:
-    """A solve in core for comparison, where there were levels and the graph is not too large for it.
-
-    A graph that has less than half as many edges as is supposed here gets what it needs with the second attempt.
-    """
+    """A solve in core for comparison, where there were levels and the graph may be small enough for it."""
     edges = voxels // _VOXELS_PER_SUPERVOXEL * _EDGES_PER_SUPERVOXEL
-    if step.parameters["levels"] == 0 or edges > 2 * IN_CORE_EDGES:
+    if step.parameters["levels"] == 0 or edges > _FEWER_EDGES * IN_CORE_EDGES:
         return 0
+    if step.parameters["method"] == "lifted_multicut":
+        edges = int(_LIFTED_AT_ROOT * edges)
     return min(edges, IN_CORE_EDGES) * _BYTES_PER_EDGE // 1_000_000
 
 
@@ -238,7 +254,12 @@ def _network_mb(plan: SamplePlan, step: Step, outer: int) -> int:
 
 def runtime_minutes(plan: SamplePlan, step: Step, blocks: int, threads: int, attempt: int) -> int:
     """Run time in minutes for a job over a number of blocks, or all of them; doubled with every further attempt."""
-    if step.in_batches:
+    if _is_of_objects(step):
+        need = (blocks if step.in_batches else 1) * _detections(plan, step) // _DETECTIONS_PER_MINUTE
+    elif isinstance(step, PartitionLevel):
+        voxels = min(prod(plan.grid.shape), blocks * 8**step.level * prod(plan.grid.block_shape))
+        need = int(_LEFT**step.level * voxels / _VOXELS_PER_MINUTE)
+    elif step.in_batches:
         rate = _VOXELS_PER_MINUTE
         if step.name == "predict.blocks" and step.parameters["method"] == "network":
             rate = _NETWORK_VOXELS_PER_MINUTE * threads

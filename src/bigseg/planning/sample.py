@@ -26,6 +26,7 @@ from bigseg.resume.files import write_json
 from bigseg.stages.foreground import foreground_parameters
 from bigseg.stages.track.settings import OF_FRAGMENTS
 from bigseg.tracks.ctc import check_lineage_file
+from bigseg.volumes.chunk_files import times_without_chunks
 from bigseg.volumes.header import OmeZarrLevel, VolumeHeader
 from bigseg.volumes.label_files import default_key
 from bigseg.volumes.reference import v3_header
@@ -160,6 +161,10 @@ def _missing_times(
         for time in times:
             if time in header.missing_times:
                 found.setdefault(time, f"{role}: {header.missing_times[time]}")
+    # Of labels and masks a time point may well be empty, and Zarr writes no chunks of it; such an image is no image.
+    chunks = headers["input"].chunk_files
+    for time in times_without_chunks(chunks, times) if chunks is not None else ():
+        found.setdefault(time, f"input: {sample.input.path} holds no chunk of it, all of it would read as one value")
     if not found:
         return {}
     listed = [f"time point {time}: {found[time]}" for time in sorted(found)]

@@ -17,7 +17,6 @@ from bigseg.planning.batching import Batching
 from bigseg.planning.evidence import unused_beside_segmentation, unused_maps
 from bigseg.planning.resources import memory_mb, runtime_minutes
 from bigseg.planning.sample import SamplePlan, plan_sample
-from bigseg.resume.digest import digest_json
 from bigseg.resume.ledger import step_ledgers
 from bigseg.resume.locks import run_locked
 from bigseg.resume.marker import Marker
@@ -136,7 +135,7 @@ class Workflow:
         """Whether a job was done, with this version and these parameters, and ``bigseg clean`` removed what it made."""
         step, layout = self.step(name, sample, time), self.plans[sample].layout
         marker = layout.marker(step.stage, time, step.unit(batch))
-        return step.passing and _is_of(layout.cleaned / marker.relative_to(layout.folder), step)
+        return bool(step.passing) and _is_of(layout.cleaned / marker.relative_to(layout.folder), step)
 
     def inputs(self, name: str, sample: str, time: int | None, batch: str | None) -> list[str]:
         """Markers of the jobs that a job needs, in the order of steps and batches."""
@@ -193,7 +192,7 @@ class Workflow:
         return kind(kind.resolve(self.config, plan), plan.layout, time or 0)
 
     def _find_files(self, sample: str, role: str, time: int) -> list[str]:
-        """The user's files of a role (see :data:`bigseg.planning.headers.ROLES`) that hold a time point."""
+        """The user's files of a role (see :data:`bigseg.config.samples.ROLES`) that hold a time point."""
         spec: Input | None = getattr(self.plans[sample].sample, role)
         return [] if spec is None else [str(path) for path in time_files(spec, time)]
 
@@ -209,4 +208,4 @@ def _is_of(path: Path, step: Step) -> bool:
         marker = Marker.read(path)
     except UserError:
         return False
-    return marker.version == step.version and marker.fingerprint == digest_json(step.dependence)
+    return step.is_told_by(marker)

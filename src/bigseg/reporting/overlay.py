@@ -9,6 +9,8 @@ from matplotlib import colormaps
 from matplotlib.colors import hsv_to_rgb
 from scipy.ndimage import binary_dilation
 
+from bigseg.kernels.random_numbers import GOLDEN, hashes
+
 Colour = tuple[int, int, int]
 
 _CANDIDATES = 12
@@ -147,16 +149,10 @@ def _lower_neighbours(ids: np.ndarray, pairs: np.ndarray) -> dict[int, np.ndarra
 
 def _candidates(ids: np.ndarray) -> np.ndarray:
     """Colours (n, candidates, 3) in 0 … 1: bright, of any hue."""
-    salt = np.arange(1, _CANDIDATES + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    code = _mixed(ids.astype(np.uint64)[:, None] + salt[None])
+    code = hashes(
+        np.zeros(1, np.uint64), ids.astype(np.uint64)[:, None] + np.arange(_CANDIDATES, dtype=np.uint64) * GOLDEN
+    )
     hue = (code & np.uint64(0xFFFF)).astype(np.float64) / 0x10000
     saturation = 0.5 + 0.5 * (code >> np.uint64(16) & np.uint64(0xFF)).astype(np.float64) / 0xFF
     value = 0.8 + 0.2 * (code >> np.uint64(24) & np.uint64(0xFF)).astype(np.float64) / 0xFF
     return np.asarray(hsv_to_rgb(np.stack([hue, saturation, value], axis=-1)))
-
-
-def _mixed(code: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64: neighbouring ids get unrelated codes."""
-    code = (code ^ (code >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    code = (code ^ (code >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(code ^ (code >> np.uint64(31)))

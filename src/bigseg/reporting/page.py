@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -45,7 +45,7 @@ def write_report(layout: Layout, parameters: Parameters) -> None:
     pixel_um = reader.canvas.pixel_um
     objects = facts.Objects(layout, parameters)
     tracking = TrackPictures(layout, parameters) if parameters["tracked"] else None
-    also = {} if tracking is None else {"also": tracking.shown, "apart": tracking.families}
+    also = {} if tracking is None else {"also": tracking.shown, "apart": tracking.apart}
     pictures = Pictures(reader, parameters["times"], parameters["settings"]["report"]["planes"], **also)
     tracks = None if tracking is None else tracking.draw(reader.volumes, pictures.palette, objects.unit)
     headline = _headline(parameters, objects)
@@ -127,6 +127,8 @@ def _tracks(found: Section) -> dict[str, Any]:
         "lineages": _embedded(found.lineages),
         "history": _embedded(found.history),
         "strips": None if found.strips is None else _embedded(found.strips),
+        "animation": None if found.animation is None else _embedded(found.animation, "webp"),
+        "animated": found.animated,
         "summary": found.summary,
         "drawn": found.drawn,
         "scores": found.scores,
@@ -175,9 +177,10 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60:,} h {minutes % 60} min"
 
 
-def _embedded(png: bytes) -> Markup:
-    """A PNG as the source of an ``img``."""
-    return Markup("data:image/png;base64," + base64.b64encode(png).decode())  # noqa: S704 (letters of base64 only)
+def _embedded(picture: bytes, kind: Literal["png", "webp"] = "png") -> Markup:
+    """A picture as the source of an ``img``."""
+    encoded = base64.b64encode(picture).decode()
+    return Markup(f"data:image/{kind};base64,{encoded}")  # noqa: S704 (letters of base64 only)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -85,10 +85,16 @@ class Canvas:
     Attributes:
         shape: of the volume, (z, y, x) in voxels.
         voxel_size_um: (z, y, x).
+        longest: pixels of the longest axis in the pictures of a large volume.
+        shortest: to so many that of a small volume is enlarged.
+        longest_plane: a plane with a longer side, in voxels, is read from a coarser level of the pyramid.
     """
 
     shape: Triple
     voxel_size_um: tuple[float, float, float]
+    longest: int = _LONGEST_PICTURE
+    shortest: int = _SHORTEST_PICTURE
+    longest_plane: int = LONGEST_PLANE
 
     @property
     def extent_um(self) -> tuple[float, float, float]:
@@ -102,7 +108,7 @@ class Canvas:
         counted = [axis for axis in range(3) if self.shape[axis] > 1] or [1, 2]
         longest = max(self.extent_um[axis] for axis in counted)
         voxels = longest / min(self.voxel_size_um[axis] for axis in counted)
-        return longest / min(_LONGEST_PICTURE, max(_SHORTEST_PICTURE, voxels))
+        return longest / min(self.longest, max(self.shortest, voxels))
 
     def pixels(self, axis: int) -> int:
         """Length of an axis in pixels."""
@@ -161,19 +167,20 @@ class Volumes:
 
 
 class PlaneReader:
-    """Read planes of a finished sample as pictures (rows, columns) on its canvas, by the nearest voxel."""
+    """Read planes of a finished sample as pictures (rows, columns) on a canvas, by the nearest voxel."""
 
-    def __init__(self, layout: Layout, parameters: Parameters) -> None:
+    def __init__(self, layout: Layout, parameters: Parameters, **scale: int) -> None:
         """Nothing is opened until it is read.
 
         Args:
             layout: folders of the sample.
             parameters: those of step ``report.page``.
+            scale: of the pictures, if it is another than that of the page: see :class:`Canvas`.
         """
         self._layout = layout
         self._parameters = parameters
         self.volumes = Volumes(layout, parameters)
-        self.canvas = Canvas(self.volumes.shape, self.volumes.voxel_size_um)
+        self.canvas = Canvas(self.volumes.shape, self.volumes.voxel_size_um, **scale)
 
     def image(self, time: int, cut: Cut) -> np.ndarray:
         """Intensities of the channel that is segmented."""
@@ -219,7 +226,7 @@ class PlaneReader:
     def _level_for(self, cut: Cut) -> int:
         """The finest level whose plane is small enough, or the coarsest there is."""
         return self.volumes.finest(
-            lambda level: max(level.shape[side] for side in cut.rows_and_columns) <= LONGEST_PLANE
+            lambda level: max(level.shape[side] for side in cut.rows_and_columns) <= self.canvas.longest_plane
         )
 
     def _sample(self, source: Readable, time: int, channel: int, cut: Cut, number: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bigseg import __version__
-from bigseg.config.samples import Affinities, Input
+from bigseg.config.samples import ROLES, Affinities, Input
 from bigseg.errors import UserError
 from bigseg.layout import Layout, time_name
 from bigseg.resume.digest import digest_json
@@ -29,10 +29,10 @@ from bigseg.volumes.signature import files_signature, source_files
 if TYPE_CHECKING:
     from bigseg.stages.step import Parameters
 
-_FORMAT = 1
+FORMAT = 1
+"""Of the file: to be raised when what reads it would have to read it otherwise."""
 _CHECKOUT = Path(__file__).parents[3]
 _FILES_LISTED = 20
-_ROLES = ("input", "segmentation", "truth", "mask", "nuclei", "semantic", "affinities")
 
 
 def write_provenance(layout: Layout, parameters: Parameters) -> str:
@@ -60,7 +60,7 @@ def write_provenance(layout: Layout, parameters: Parameters) -> str:
     }
     now = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "environment": environment()}
     content = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "sample": layout.sample,
         "folder": str(Path.cwd()),
         "config": config,
@@ -111,7 +111,7 @@ def _markers(folder: Path, step: str) -> list[Path]:
 
 def _inputs(sample: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The files of each role: their names and a signature of names, sizes and times of change."""
-    for role in _ROLES:
+    for role in ROLES:
         if sample[role] is None:
             continue
         spec = (Affinities if role == "affinities" else Input).model_validate(sample[role])

@@ -1,4 +1,4 @@
-"""Writing small files so that they are there whole or not at all."""
+"""Writing small files, and folders, so that they are there whole or not at all."""
 
 from __future__ import annotations
 
@@ -21,13 +21,34 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         UserError: the folder cannot be written, or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _beside(path) as temporary:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield the path of a folder to be made beside ``path``; on success it takes the place of ``path``.
+
+    Raises:
+        UserError: as :func:`replacing`.
+    """
+    with _beside(path) as temporary:
+        yield temporary
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.rename(path)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path``, in a folder that is there; nothing is left of it in the end."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written ({error.strerror or error})",
@@ -35,7 +56,10 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         with suppress(OSError):
-            temporary.unlink()
+            if temporary.is_dir():
+                shutil.rmtree(temporary)
+            else:
+                temporary.unlink()
 
 
 def copy_file(source: Path, target: Path) -> None:

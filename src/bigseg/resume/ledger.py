@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bigseg.errors import UserError
+from bigseg.resume.batch_files import batch_files
 
 _SYNC_SECONDS = 1.0
 """Records that need not be durable at once are made so together: a wait for a disk takes longer than an empty block."""
@@ -76,21 +77,19 @@ def read_ledger(path: Path) -> list[Record]:
 
 
 def step_ledgers(folder: Path, step: str, pieces: range | None = None) -> list[Path]:
-    """The ledgers of one step in a stage's folder, whatever batches it was cut into; ``image1`` is not ``image10``.
+    """The ledgers of one step in a stage's folder, whatever batches it was cut into.
 
     Args:
         folder: folder of a stage and time point.
         step: name of the step.
         pieces: only ledgers of batches that hold any of these.
     """
-    batches = []
-    for path in folder.glob(f"{step}-*.jsonl"):
-        first, _, last = path.stem.removeprefix(f"{step}-").partition("-")
-        if not (first.isdigit() and last.isdigit()):
-            continue
-        if pieces is None or (int(first) < pieces.stop and int(last) >= pieces.start):
-            batches.append(path)
-    return sorted([*folder.glob(f"{step}.jsonl"), *batches])
+    batches = [
+        path
+        for batch, path in batch_files(folder, step, ".jsonl").items()
+        if pieces is None or (batch.start < pieces.stop and pieces.start < batch.stop)
+    ]
+    return [*batches, *folder.glob(f"{step}.jsonl")]
 
 
 def youngest(paths: list[Path]) -> dict[int, Record]:

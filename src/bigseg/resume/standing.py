@@ -10,18 +10,15 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
+from bigseg.resume.batch_files import batch_files
+
 
 def standing(folder: Path, step: str) -> dict[range, Path]:
     """The markers of a step's batches in a stage's folder of one time point, by the pieces that each tells of.
 
-    ``image1`` is not ``image10``; the marker of a step of a single piece is not among them.
+    The marker of a step of a single piece is not among them.
     """
-    found = {}
-    for path in sorted(folder.glob(f"{step}-*.json")):
-        first, _, last = path.stem.removeprefix(f"{step}-").partition("-")
-        if first.isdecimal() and last.isdecimal():
-            found[range(int(first), int(last) + 1)] = path
-    return found
+    return batch_files(folder, step, ".json")
 
 
 def standing_for(folder: Path, step: str, pieces: Collection[int]) -> list[Path]:

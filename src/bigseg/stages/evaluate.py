@@ -7,22 +7,11 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from bigseg.config.samples import Input
-from bigseg.errors import UserError
 from bigseg.layout import SCORES
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
-from bigseg.stages.step import (
-    BlockStep,
-    Need,
-    Outcome,
-    Parameters,
-    WholeStep,
-    digest_tables,
-    grid_parameters,
-    holds_figures,
-    read_figures,
-)
+from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, grid_parameters, holds_figures, read_figures
+from bigseg.stages.truth import TruthStep
 from bigseg.volumes.signature import files_signature, time_files
 
 if TYPE_CHECKING:
@@ -34,16 +23,14 @@ if TYPE_CHECKING:
     from bigseg.layout import Layout
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
-    from bigseg.volumes.source import Source
 
 VERSION = 1
 
 
-class _Pairs(BlockStep):
+class _Pairs(TruthStep):
     """Count the pairs of labels in a block."""
 
     stage, version = "evaluate", VERSION
-    opens = ("_truth",)
     table: ClassVar[str]
     """Name of the tables that the step writes."""
 
@@ -53,9 +40,9 @@ class _Pairs(BlockStep):
         truth = plan.sample.truth
         return {**grid_parameters(plan), "truth": truth.place() if truth else None}
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether the table is still there."""
-        return self.layout.table("evaluate", self.table, self.time, piece).exists()
+    def tables(self, piece: int) -> list[Path]:
+        """The pairs."""
+        return [self.layout.table("evaluate", self.table, self.time, piece)]
 
     def process(self, piece: int) -> Outcome:
         """Count and write the block's table."""
@@ -65,35 +52,18 @@ class _Pairs(BlockStep):
 
         box = self.grid.box(piece)
         labels = VolumeArray(self._labels, "tzyx", self.grid.shape).read(self.time, 0, box)
-        try:
-            pairs = count_pairs(labels, self._truth.read(self.time, 0, box))
-        except ValueError as error:
-            raise UserError(
-                f"{self.parameters['truth']['path']}: {error}", "labels are 0 (background) or more"
-            ) from error
+        truth = self._truth.read(self.time, 0, box)
+        with self.refusing():
+            pairs = count_pairs(labels, truth)
         columns = {"result": pairs.result, "truth": pairs.truth, "count": pairs.count}
-        write_table(self.layout.table("evaluate", self.table, self.time, piece), columns)
+        (path,) = self.tables(piece)
+        write_table(path, columns)
         return Outcome(digest_arrays(*columns.values()))
-
-    def rehash(self, piece: int, record: Record) -> str:
-        """The table."""
-        return digest_tables([self.layout.table("evaluate", self.table, self.time, piece)])
 
     @property
     @abstractmethod
     def _labels(self) -> Path:
         """The array that is compared with the truth."""
-
-    @property
-    def _truth_input(self) -> Input:
-        return Input.model_validate(self.parameters["truth"])
-
-    @cached_property
-    def _truth(self) -> Source:
-        """The truth, opened once per job."""
-        from bigseg.volumes.source import open_source
-
-        return open_source(self._truth_input)
 
 
 class EvaluateBlocks(_Pairs):
@@ -105,9 +75,9 @@ class EvaluateBlocks(_Pairs):
         """The labels of the block."""
         return [Need("segment.blocks", self.grid.touching(box), self.grid.number_of_blocks)]
 
-    def evidence(self, piece: int) -> str:
-        """The truth in the block."""
-        return digest_arrays(self._truth.read(self.time, 0, self.grid.box(piece)))
+    def empty_with(self, piece: int) -> list[Need]:
+        """The labels of the block."""
+        return self.needs(piece)
 
     @property
     def _labels(self) -> Path:
@@ -129,6 +99,14 @@ class EvaluateOverlaps(_Pairs):
     def evidence(self, piece: int) -> str:
         """The state of the files that hold the truth, so that later sweeps need not read it."""
         return self._signature
+
+    def empty_with(self, piece: int) -> list[Need]:
+        """The supervoxels of the block."""
+        return self.needs(piece)
+
+    def truth_is_empty(self, time: int, box: Box) -> bool:
+        """Whether this is known without reading the truth, for the same reason."""
+        return self._truth.holds_nothing(time, 0, box)
 
     @property
     def _labels(self) -> Path:

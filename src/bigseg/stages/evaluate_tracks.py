@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.layout import TRACKING_SCORES
 from bigseg.resume.digest import digest_arrays, digest_file, digest_json
 from bigseg.resume.files import write_json
-from bigseg.stages.step import (
-    BlockStep,
-    Need,
-    Outcome,
-    Parameters,
-    WholeStep,
-    digest_tables,
-    grid_parameters,
-    holds_figures,
-    read_figures,
-)
+from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, grid_parameters, holds_figures, read_figures
+from bigseg.stages.truth import TruthStep
 
 if TYPE_CHECKING:
     from bigseg.config import Config
@@ -32,7 +21,6 @@ if TYPE_CHECKING:
     from bigseg.kernels.lineage import Lineage
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
-    from bigseg.volumes.source import Source
     from bigseg.volumes.tables import Table
 
 VERSION = 1
@@ -41,11 +29,10 @@ _PAIRS, _LINKS, _PLACES = "track_pairs", "truth_links", "truth_places"
 objects of the truth are. The last two are there only where divisions of the truth have to be found."""
 
 
-class EvaluateTrackOverlaps(BlockStep):
+class EvaluateTrackOverlaps(TruthStep):
     """Count the pairs of tracks and truth in a block, and what tells which true tracks divide."""
 
     stage, step, version = "evaluate", "track_overlaps", VERSION
-    opens = ("_truth",)
     looked_up_by = ("times",)
 
     @classmethod
@@ -63,15 +50,19 @@ class EvaluateTrackOverlaps(BlockStep):
         """The tracks of the block."""
         return [Need("track.blocks", self.grid.touching(box), self.grid.number_of_blocks)]
 
-    def evidence(self, piece: int) -> str:
-        """The truth in the block, and that of the time point before where it is looked at."""
-        box = self.grid.box(piece)
-        times = [self.time] if self._before is None else [self.time, self._before]
-        return digest_arrays(*(self._truth.read(time, 0, box) for time in times))
+    @property
+    def truth_times(self) -> list[int]:
+        """The time point, and the one before where the truth is looked at there."""
+        return [self.time] if self._before is None else [self.time, self._before]
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether the tables are still there."""
-        return all(path.exists() for path in self._paths(piece))
+    def empty_with(self, piece: int) -> list[Need]:
+        """The tracks of the block."""
+        return self.needs(piece)
+
+    def tables(self, piece: int) -> list[Path]:
+        """The pairs, and what divisions of the truth are found by."""
+        names = (_PAIRS, _LINKS, _PLACES) if self.parameters["derive"] else (_PAIRS,)
+        return [self.layout.table("evaluate", name, self.time, piece) for name in names]
 
     def process(self, piece: int) -> Outcome:
         """Count and write the block's tables."""
@@ -83,7 +74,7 @@ class EvaluateTrackOverlaps(BlockStep):
         box = self.grid.box(piece)
         tracks = VolumeArray(self.layout.tracks(), "tzyx", self.grid.shape).read(self.time, 0, box)
         truth = self._truth.read(self.time, 0, box)
-        try:
+        with self.refusing():
             tables = [_columns(count_pairs(tracks, truth))]
             if self.parameters["derive"]:
                 before = truth if self._before is None else self._truth.read(self._before, 0, box)
@@ -93,33 +84,15 @@ class EvaluateTrackOverlaps(BlockStep):
                     _columns(count_pairs(before, truth)),
                     {"label": places.label, "voxels": places.voxels, **sums},
                 ]
-        except ValueError as error:
-            path = self.parameters["truth"]["path"]
-            raise UserError(f"{path}: {error}", "labels are 0 (background) or more") from error
-        for path, columns in zip(self._paths(piece), tables, strict=True):
+        for path, columns in zip(self.tables(piece), tables, strict=True):
             write_table(path, columns)
         return Outcome(digest_arrays(*(column for columns in tables for column in columns.values())))
-
-    def rehash(self, piece: int, record: Record) -> str:
-        """The tables."""
-        return digest_tables(self._paths(piece))
-
-    def _paths(self, piece: int) -> list[Path]:
-        names = (_PAIRS, _LINKS, _PLACES) if self.parameters["derive"] else (_PAIRS,)
-        return [self.layout.table("evaluate", name, self.time, piece) for name in names]
 
     @property
     def _before(self) -> int | None:
         """The time point that is processed before, where it is looked at."""
         earlier = [time for time in self.parameters["times"] if time < self.time]
         return max(earlier) if earlier and self.parameters["derive"] else None
-
-    @cached_property
-    def _truth(self) -> Source:
-        """The truth, opened once per job."""
-        from bigseg.volumes.source import open_source
-
-        return open_source(Input.model_validate(self.parameters["truth"]))
 
 
 class EvaluateTracks(WholeStep):

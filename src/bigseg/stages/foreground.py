@@ -113,7 +113,7 @@ class SupervoxelsHistogram(BlockStep):
     """
 
     stage, step, version = "supervoxels", "histogram", 1
-    passing = True
+    passing = ("supervoxels/*/histogram-*",)
     opens = ("_mask",)
 
     @classmethod
@@ -164,7 +164,7 @@ class SupervoxelsThreshold(WholeStep):
     """Find the threshold of a time point, so that all its blocks have the same."""
 
     stage, step, version = "supervoxels", "threshold", 1
-    passing = True
+    passing = ("supervoxels/*/threshold.json",)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bigseg.config.samples import Affinities, Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
-from bigseg.geometry.grid import LOCAL_ID_BITS, supervoxel_id_range
+from bigseg.geometry.grid import supervoxel_id_range
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.stages.step import BlockStep, Need, Outcome, Parameters, check_copy, digest_tables, grid_parameters
 
@@ -36,7 +36,7 @@ class GraphBlocks(BlockStep):
     """
 
     stage, step, version = "graph", "blocks", 3
-    passing = True
+    passing = tuple(f"graph/*/{name}-*" for name in _TABLES)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -63,7 +63,7 @@ class GraphBlocks(BlockStep):
 
     def process(self, piece: int) -> Outcome:
         """Count contacts and voxels."""
-        from bigseg.kernels.region_graph import block_edges
+        from bigseg.kernels.region_graph import between_blocks, block_edges
         from bigseg.volumes.image import read_boundary
         from bigseg.volumes.store import VolumeArray
         from bigseg.volumes.tables import write_table
@@ -80,30 +80,23 @@ class GraphBlocks(BlockStep):
         edges = table.columns()
         write_table(self.layout.table("graph", "nodes", self.time, piece), nodes)
         write_table(self.layout.table("graph", "edges", self.time, piece), edges)
-        across = _between_blocks(edges)
+        across = between_blocks(edges)
         write_table(self.layout.table("graph", "across", self.time, piece), across)
         return Outcome(digest_arrays(*nodes.values(), *edges.values()), {"supervoxels": len(ids), "edges": len(table)})
 
     def rehash(self, piece: int, record: Record) -> str:
         """Nodes and edges; the contacts across faces follow from these."""
+        from bigseg.kernels.region_graph import between_blocks
         from bigseg.volumes.tables import read_checked
 
         nodes, edges, across = (read_checked(self.layout.table("graph", name, self.time, piece)) for name in _TABLES)
         digest = digest_arrays(*nodes.values(), *edges.values())
         if digest == record.digest:
-            check_copy(self.layout.table("graph", "across", self.time, piece), across, _between_blocks(edges))
+            check_copy(self.layout.table("graph", "across", self.time, piece), across, between_blocks(edges))
         return digest
 
     def _outer(self, box: Box) -> Box:
         return box.grow((0, 0, 0), (1, 1, 1), self.grid.shape)
-
-
-def _between_blocks(edges: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The edges between supervoxels of different blocks."""
-    import numpy as np
-
-    across = (edges["u"] ^ edges["v"]) >> np.uint64(LOCAL_ID_BITS) > 0
-    return {name: column[across] for name, column in edges.items()}
 
 
 _COLUMNS = {"nuclei": "nucleus", "semantic": "semantic_class"}
@@ -120,7 +113,7 @@ class GraphEvidence(BlockStep):
     """
 
     stage, step, version = "graph", "evidence", 1
-    passing = True
+    passing = ("graph/*/evidence-*", "graph/*/long_range-*")
     opens = ("_nuclei", "_semantic", "_affinities")
 
     @classmethod

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bigseg.config.samples import Input, owner
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
-from bigseg.layout import MADE_AGAIN
+from bigseg.layout import MADE_AGAIN, Layout
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
 from bigseg.stages.step import (
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from bigseg.config import Config
+    from bigseg.kernels.histogram import Histogram
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
     from bigseg.volumes.source import Source
@@ -258,4 +259,27 @@ class IngestStatistics(WholeStep):
         return digest
 
     def _merged(self, channel: int) -> Path:
-        return self.layout.table("ingest", f"merged-histogram-c{channel}", self.time)
+        return _merged_path(self.layout, self.time, channel)
+
+
+def read_histogram(layout: Layout, time: int, channel: int, dtype: str) -> Histogram:
+    """The intensities of a channel in a whole time point, as step ``ingest.statistics`` wrote them.
+
+    Args:
+        layout: where the tables are.
+        time: time point.
+        channel: of the image, counted from 0.
+        dtype: NumPy name of the image's type.
+
+    Raises:
+        UserError: the table is missing or damaged.
+    """
+    from bigseg.kernels.histogram import Histogram
+    from bigseg.volumes.tables import read_table
+
+    table = read_table(_merged_path(layout, time, channel))
+    return Histogram(dtype, table["bin"], table["count"])
+
+
+def _merged_path(layout: Layout, time: int, channel: int) -> Path:
+    return layout.table("ingest", f"merged-histogram-c{channel}", time)

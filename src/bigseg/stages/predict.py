@@ -11,7 +11,7 @@ from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.halo import smoothing_halo
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.stages.foreground import foreground_parameters
-from bigseg.stages.ingest import background_parameters
+from bigseg.stages.ingest import background_parameters, read_histogram
 from bigseg.stages.predict_network import IN_FLIGHT, NetworkRun, needed_box, needed_within, network_parameters
 from bigseg.stages.step import (
     BlockStep,
@@ -42,7 +42,7 @@ class PredictBlocks(BlockStep):
     """
 
     stage, step, version = "predict", "blocks", 1
-    passing = True
+    passing = ("predict.zarr",)
     opens = ("_mask",)
     looked_up_by = ("model",)  # its digest counts
     leaving_out = ("mask", "background")
@@ -220,12 +220,9 @@ class PredictBlocks(BlockStep):
     @cached_property
     def _limits(self) -> list[float]:
         """The intensities that become 0 and 255."""
-        from bigseg.kernels.histogram import Histogram, percentiles
-        from bigseg.volumes.tables import read_table
+        from bigseg.kernels.histogram import percentiles
 
-        name = f"merged-histogram-c{self.parameters['channel']}"
-        table = read_table(self.layout.table("ingest", name, self.time))
-        merged = Histogram(self.parameters["dtype"], table["bin"], table["count"])
+        merged = read_histogram(self.layout, self.time, self.parameters["channel"], self.parameters["dtype"])
         low, high = percentiles(merged, self.parameters["percentiles"])
         if low == high:
             raise UserError(

@@ -15,6 +15,8 @@ from bigseg.networks.augment import margin
 from bigseg.networks.normalisation import normalisation
 from bigseg.networks.settings import channels_of, outputs_of
 from bigseg.networks.tiling import Tiling, choose_core, first_core, halo_of, voxels
+from bigseg.stages.ingest import read_histogram
+from bigseg.stages.step import Parameters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from bigseg.networks.processing import Resolved
     from bigseg.planning.sample import SamplePlan
     from bigseg.volumes.store import VolumeArray
-
-Parameters = dict[str, Any]
 
 LATTICE_BYTES = 2e9
 """Memory for the layers of a network whose result depends on its patches: a constant, or results would depend on the
@@ -141,16 +141,13 @@ class NetworkRun:
     @cached_property
     def operations(self) -> list[Resolved]:
         """The pre-processing, with the numbers of this time point."""
-        from bigseg.kernels.histogram import Histogram, values_and_counts
+        from bigseg.kernels.histogram import values_and_counts
         from bigseg.networks.description import Operation
         from bigseg.networks.processing import Values, resolve
-        from bigseg.volumes.tables import read_table
 
-        channels = []
-        for channel in self._parameters["channels"]:
-            table = read_table(self._layout.table("ingest", f"merged-histogram-c{channel}", self._time))
-            merged = Histogram(self._parameters["image_dtype"], table["bin"], table["count"])
-            channels.append(Values(*values_and_counts(merged)))
+        dtype = self._parameters["image_dtype"]
+        merged = [read_histogram(self._layout, self._time, c, dtype) for c in self._parameters["channels"]]
+        channels = [Values(*values_and_counts(histogram)) for histogram in merged]
         return resolve([Operation.model_validate(o) for o in self._parameters["normalise"]], channels)
 
     def maps(self, image: np.ndarray, source: Box, block: Box) -> dict[str, np.ndarray]:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bigseg.config import Config
-    from bigseg.geometry.grid import Grid
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
     from bigseg.volumes.source import Source

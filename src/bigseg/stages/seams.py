@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING
 
-from bigseg.config.samples import Input
-from bigseg.errors import UserError
 from bigseg.geometry.box import Box
 from bigseg.layout import SEAMS
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
-from bigseg.stages.step import (
-    BlockStep,
-    Need,
-    Outcome,
-    Parameters,
-    WholeStep,
-    digest_tables,
-    grid_parameters,
-    holds_figures,
-    read_figures,
-)
+from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, grid_parameters, holds_figures, read_figures
+from bigseg.stages.truth import TruthStep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,14 +21,12 @@ if TYPE_CHECKING:
     from bigseg.kernels.seams import SeamTables
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
-    from bigseg.volumes.source import Source
 
 
-class SeamsBlocks(BlockStep):
+class SeamsBlocks(TruthStep):
     """Count surface, contacts of objects and, with a truth, pairs of labels in a block."""
 
     stage, step, version = "seams", "blocks", 2
-    opens = ("_truth",)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -56,23 +42,21 @@ class SeamsBlocks(BlockStep):
         """The labels of the block and one voxel beyond its upper faces."""
         return [Need("segment.blocks", self.grid.touching(self._outer(box)), self.grid.number_of_blocks)]
 
-    def evidence(self, piece: int) -> str:
-        """The truth in the block."""
-        if self.parameters["truth"] is None:
-            return ""
-        return digest_arrays(self._truth.read(self.time, 0, self.grid.box(piece)))
-
     def empty_with(self, piece: int) -> list[Need]:
-        """All labels that are looked at, where they are not compared with a truth."""
-        return [] if self.parameters["truth"] else self.needs(piece)
+        """All labels that are looked at."""
+        return self.needs(piece)
+
+    def alike(self, piece: int) -> Hashable:
+        """The shape; with a truth also which faces are block faces, from which distances are counted."""
+        box = self.grid.box(piece)
+        if self.parameters["truth"] is None:
+            return box.shape
+        upper = tuple(end < length for end, length in zip(box.end, self.grid.shape, strict=True))
+        return box.shape, tuple(begin > 0 for begin in box.begin), upper
 
     def tables(self, piece: int) -> list[Path]:
         """Those of :func:`table_names`."""
         return [self.layout.table("seams", name, self.time, piece) for name in table_names(self.parameters)]
-
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether the tables are still there."""
-        return all(path.exists() for path in self.tables(piece))
 
     def process(self, piece: int) -> Outcome:
         """Count and write the block's tables."""
@@ -83,34 +67,17 @@ class SeamsBlocks(BlockStep):
         box = self.grid.box(piece)
         labels = VolumeArray(self.layout.labels(), "tzyx", self.grid.shape).read(self.time, 0, self._outer(box))
         truth = self._truth.read(self.time, 0, box) if self.parameters["truth"] else None
-        try:
+        with self.refusing():
             tables = count_seams(labels, truth, box, self.grid, self.parameters["distance"])
-        except ValueError as error:
-            raise UserError(
-                f"{self.parameters['truth']['path']}: {error}", "labels are 0 (background) or more"
-            ) from error
         written: list[np.ndarray] = []
-        for name in table_names(self.parameters):
+        for name, path in zip(table_names(self.parameters), self.tables(piece), strict=True):
             columns = {str(key): column.to_numpy() for key, column in getattr(tables, name).items()}
-            write_table(self.layout.table("seams", name, self.time, piece), columns)
+            write_table(path, columns)
             written += columns.values()
         return Outcome(digest_arrays(*written))
 
-    def rehash(self, piece: int, record: Record) -> str:
-        """All tables."""
-        return digest_tables(
-            self.layout.table("seams", name, self.time, piece) for name in table_names(self.parameters)
-        )
-
     def _outer(self, box: Box) -> Box:
         return box.grow((0, 0, 0), (1, 1, 1), self.grid.shape)
-
-    @cached_property
-    def _truth(self) -> Source:
-        """The truth, opened once per job."""
-        from bigseg.volumes.source import open_source
-
-        return open_source(Input.model_validate(self.parameters["truth"]))
 
 
 class SeamsSummary(WholeStep):

@@ -43,7 +43,7 @@ class SegmentContacts(BlockStep):
     """What a block tells about objects that may be too small: their voxels and their contacts."""
 
     stage, step, version = "segment", "contacts", VERSION
-    passing = True
+    passing = ("segment/*/sizes-*", "segment/*/contacts-*")
     looked_up_by = ("levels",)
 
     @classmethod
@@ -118,7 +118,7 @@ class SegmentObjects(WholeStep):
     """Decide which objects become part of others because they are too small."""
 
     stage, step, version = "segment", "objects", VERSION
-    passing = True
+    passing = ("segment/*/map.parquet",)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -218,7 +218,7 @@ class SegmentBlocks(BlockStep):
         box = self.grid.box(piece)
         labels = self._painted(piece, box) if self._segmentation is None else self._copied(box)
         self._store.write(self.time, 0, box, labels)
-        return Outcome(digest_arrays(labels))
+        return Outcome(digest_arrays(labels), {} if labels.any() else {"empty": True})
 
     def rehash(self, piece: int, record: Record) -> str:
         """The labels."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bigseg.config import Config
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
+    from bigseg.resume.marker import Marker
     from bigseg.volumes.store import VolumeArray
 
 Parameters = dict[str, Any]
@@ -88,8 +89,9 @@ class Step(ABC):
     looked_up_by: ClassVar[tuple[str, ...]] = ()
     """Parameters that only tell where something is found; ``evidence`` tells what it is."""
 
-    passing: ClassVar[bool] = False
-    """Whether only later steps read the output, so that ``bigseg clean`` may remove it once all is done."""
+    passing: ClassVar[tuple[str, ...]] = ()
+    """What it writes, as patterns within the sample's intermediates, if only later steps read that: ``bigseg clean``
+    may remove it once all is done. Nothing if any of it stays."""
 
     leaving_out: ClassVar[tuple[str, ...]] = ()
     """Parameters that only tell which pieces are empty: no part of the keys, since this is known of each piece."""
@@ -120,6 +122,10 @@ class Step(ABC):
     def name(self) -> str:
         """``stage.step``."""
         return f"{self.stage}.{self.step}"
+
+    def is_told_by(self, marker: Marker) -> bool:
+        """Whether a marker was written by a job with this version and these parameters."""
+        return (marker.version, marker.fingerprint) == (self.version, digest_json(self.dependence))
 
     @property
     def dependence(self) -> Parameters:
@@ -189,6 +195,14 @@ class Step(ABC):
         """Pieces which, if all of them are empty, leave this one empty; nothing where no piece is known to be."""
         return []
 
+    def nothing_beside(self, piece: int) -> bool:
+        """Whether what a piece reads beside other steps' output leaves it empty; asked where ``empty_with`` does."""
+        return True
+
+    def alike(self, piece: int) -> Hashable:
+        """What empty pieces have in common whose output is the same: their shape, unless a step says otherwise."""
+        return self.grid.box(piece).shape
+
     def left_out(self, piece: int) -> bool:
         """Whether a piece is empty because nothing will look at it."""
         return False
@@ -198,7 +212,7 @@ class Step(ABC):
         return self.process(piece)
 
     def repeat(self, piece: int, like: int) -> None:
-        """Make the output of an empty piece that of another one of the same shape, and durable.
+        """Make the output of an empty piece that of another one like it (:meth:`alike`), and durable.
 
         Intermediates become names of the same files. What stays as the result has files of its own: they are the
         user's, who may correct labels with a program that writes in place.

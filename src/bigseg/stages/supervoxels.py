@@ -29,7 +29,7 @@ class SupervoxelsBlocks(BlockStep):
     """Supervoxels of a block; their ids never depend on another block."""
 
     stage, step, version = "supervoxels", "blocks", 1
-    passing = True
+    passing = ("supervoxels.zarr",)
     opens = ("_mask",)
 
     @classmethod

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bigseg.config.samples import ROLES
 from bigseg.errors import UserError
 from bigseg.geometry.batches import parse_batch
-from bigseg.planning.headers import ROLES
 from bigseg.planning.workflow import Workflow
 from bigseg.resume.ledger import step_ledgers, youngest
 from bigseg.runner import piece_key, read_upstream

@@ -8,12 +8,12 @@ the parent or 0. Labels are uint16, and a track is there at all time points from
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bigseg.errors import UserError
+from bigseg.resume.files import replacing_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,20 +108,11 @@ def write_folder(folder: Path, columns: Mapping[str, np.ndarray], labels: Source
     if folder.exists() and not (overwrite and (find_folder(folder) or not any(folder.iterdir()))):
         remedy = "choose another name" if overwrite else "choose another name, or give --overwrite"
         raise UserError(f"{folder}: exists already{' and is no such folder' if overwrite else ''}", remedy)
-    partial = folder.with_name(f".{folder.name}.part")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        (partial / "res_track.txt").write_text(lineage_text(lineage), encoding="ascii")
+    with replacing_folder(folder) as temporary:
+        temporary.mkdir()
+        (temporary / "res_track.txt").write_text(lineage_text(lineage), encoding="ascii")
         if labels is not None:
-            _write_masks(partial, labels, lineage.number_of_tracks)
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror or error})", "free space there") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            _write_masks(temporary, labels, lineage.number_of_tracks)
     return lineage.number_of_tracks
 
 

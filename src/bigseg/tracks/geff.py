@@ -6,7 +6,6 @@ first of each track that comes from it. Axes are time (in time points) and z, y,
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bigseg.errors import UserError
+from bigseg.resume.files import replacing_folder
 from bigseg.tracks.table import lineage_of
 
 _PROPERTIES = {
@@ -66,19 +66,9 @@ def write_geff(path: Path, columns: Mapping[str, np.ndarray], labels: str | None
         track_node_props=named,
         related_objects=None if labels is None else [RelatedObject(type="labels", path=labels, node_prop="track")],
     )
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.parent.mkdir(parents=True, exist_ok=True)
+    with replacing_folder(path) as temporary:
         nodes = np.arange(len(columns["time"]), dtype=np.uint64)
-        write_arrays(partial, nodes, properties, edges, None, metadata, zarr_format=2)
-        if path.exists():
-            shutil.rmtree(path)
-        partial.rename(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})", "free space there") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        write_arrays(temporary, nodes, properties, edges, None, metadata, zarr_format=2)
     return lineage.number_of_tracks
 
 

@@ -1,7 +1,7 @@
 """Random changes of training patches; all randomness comes from the generator that is given.
 
 Image and labels are changed alike, and targets are made of the changed labels, so affinities and boundaries follow by
-themselves. Parameters are not given in the sources (000 §1.1), those here are our choice.
+themselves. PlantSeg (Wolny et al. 2020) names the same changes without their parameters; those here are our choice.
 """
 
 from __future__ import annotations

@@ -95,12 +95,7 @@ class LabelledVolume:
 
     def read_raw(self, box: Box) -> np.ndarray:
         """The image as it is stored (c, z, y, x)."""
-        raw = np.stack([self.image.read(self.spec.time, channel, box) for channel in self.spec.channels])
-        if raw.dtype.kind == "f" and not np.isfinite(raw).all():
-            raise UserError(
-                f"{self.role}.raw: {self.spec.raw.path} holds NaN or infinity", "replace these voxels, e.g. by 0"
-            )
-        return raw
+        return np.stack([self._finite(channel, box) for channel in self.spec.channels])
 
     def read_labels(self, box: Box) -> np.ndarray:
         """The labels (z, y, x)."""

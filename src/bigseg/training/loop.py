@@ -1,6 +1,7 @@
-"""The loop of a training (000 §2.2.1): Adam, learning rate halved when validation stagnates, lowest Rand error wins.
+"""The loop of a training: Adam, learning rate lowered when validation stagnates, lowest Rand error wins.
 
-The cosine schedule is our addition, for trainings whose length is known beforehand.
+So PlantSeg trains (Wolny 2023, section 2.2.1). The cosine schedule is our addition, for trainings whose length is known
+beforehand.
 
 Everything random follows from the seed and the number of the epoch, so that a training that was stopped and one that
 was not come to the same weights, on the CPU bit for bit.

@@ -1,4 +1,4 @@
-"""Losses on logits, counted only where the labels tell (000 §2.2.1, eq. 2.2)."""
+"""Losses on logits, counted only where the labels tell (BCE-Dice: Wolny 2023, eq. 2.2)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a network shall show, made from labels: boundaries, affinities, foreground.
 
-Sources: boundaries, Wolny (000 §2.2.1, eq. 2.1); foreground and boundary, GoNuclear (001 §2.5.3).
+Sources: boundaries, Wolny 2023, eq. 2.1; foreground and boundary, GoNuclear (Vijayan et al. 2024).
 """
 
 from __future__ import annotations

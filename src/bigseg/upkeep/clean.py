@@ -10,15 +10,8 @@ from pathlib import Path
 
 from bigseg.errors import UserError
 from bigseg.planning.workflow import Workflow
-from bigseg.resume.digest import digest_json
-from bigseg.resume.marker import Marker
-from bigseg.upkeep.jobs import Job, Selection
-
-_OF_TRACK = ("drift.json", "overlaps-*", "contacts-*")
-"""What may go of stage track: a new time point is linked to the one before by what the rest tells of that."""
-
-_KEPT_OF_PARTITION = "quality.json"
-"""What the report reads, also when other time points come later."""
+from bigseg.stages import STEPS
+from bigseg.upkeep.jobs import Selection
 
 
 @dataclass(frozen=True)
@@ -40,7 +33,7 @@ class Cleaning:
 
 
 def plan_cleaning(workflow: Workflow, sample: str) -> Cleaning:
-    """What may go: maps, supervoxels, and the tables of supervoxels, graph, partition, segment and blocks in time.
+    """What may go: what steps wrote that only later steps read (:attr:`bigseg.stages.step.Step.passing`).
 
     What results consist of stays, and so does all that a report, a table of objects or scores are made of: a new time
     point computes only itself afterwards. A change of a parameter that needs something that is gone makes it again.
@@ -52,18 +45,16 @@ def plan_cleaning(workflow: Workflow, sample: str) -> Cleaning:
     jobs = list(Selection(sample=sample).jobs(workflow))
     layout = workflow.plans[sample].layout
     intermediate = [job for job in jobs if job.step.passing]
-    missing = [job for job in jobs if not job.step.passing and not _is_done(job)]
+    lasting = [job for job in jobs if not job.step.passing]
+    missing = [job for job in lasting if not workflow.is_done(job.step.name, sample, job.time, job.batch)]
     if missing:
         raise UserError(
             f"samples.{sample}: is not done ({len(missing)} jobs to do, the first of {missing[0].step.name})",
             f"run snakemake first; to start anew, delete the folder {layout.folder} yourself",
         )
-    found = [layout.boundary_map.parent, layout.supervoxels.parent]
-    for stage in ("supervoxels", "graph", "partition", "segment"):
-        found += [path for path in sorted(layout.folder.glob(f"{stage}/*/*")) if path.name != _KEPT_OF_PARTITION]
-    for pattern in _OF_TRACK:
-        found += sorted(layout.folder.glob(f"track/*/{pattern}"))
-    present = tuple(path for path in found if path.exists())
+    # Of all steps, because another method may have left its tables.
+    patterns = dict.fromkeys(pattern for kind in STEPS.values() for pattern in kind.passing)
+    present = tuple(path for pattern in patterns for path in sorted(layout.folder.glob(pattern)))
     told = []
     for kind in ("status", "ledger"):  # markers go first, so that whatever happens none vouches for what is gone
         for stage, step in sorted({(job.step.stage, job.step.step) for job in intermediate}):
@@ -92,14 +83,6 @@ def clean(cleaning: Cleaning) -> None:
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(f"{path}: cannot be removed ({error.strerror})", "make its folder writable") from error
-
-
-def _is_done(job: Job) -> bool:
-    try:
-        marker = Marker.read(job.marker)
-    except UserError:
-        return False
-    return (marker.version, marker.fingerprint) == (job.step.version, digest_json(job.step.dependence))
 
 
 def _size(path: Path) -> int:

@@ -10,7 +10,6 @@ from pathlib import Path
 from bigseg.errors import UserError
 from bigseg.planning.workflow import Workflow
 from bigseg.progress import Progress
-from bigseg.resume.digest import digest_json
 from bigseg.resume.ledger import Record
 from bigseg.resume.marker import Marker
 from bigseg.runner import piece_key, read_upstream
@@ -128,7 +127,7 @@ def _stated(job: Job, findings: list[Finding]) -> Marker | None:
     if (marker.step, marker.time) != (job.step.name, job.time):
         findings.append(Finding(job, None, f"{job.marker}: is the marker of another job, {marker.step}"))
         return None
-    if (marker.version, marker.fingerprint) != (job.step.version, digest_json(job.step.dependence)):
+    if not job.step.is_told_by(marker):
         return None
     if set(marker.digests) != set(job.pieces) or not set(marker.empty) <= set(job.pieces):
         findings.append(Finding(job, None, f"{job.marker}: tells of other blocks than those of its batch"))

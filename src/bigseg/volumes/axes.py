@@ -17,8 +17,8 @@ Index = tuple[int | slice, ...]
 
 
 @dataclass(frozen=True)
-class Layout:
-    """An array on disk whose axes are distinct letters of ``tczyx``, y and x among them, in any order.
+class AxisLayout:
+    """The axes of an array on disk, which are distinct letters of ``tczyx``, y and x among them, in any order.
 
     Args:
         axes: one letter per dimension.

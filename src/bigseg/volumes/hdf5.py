@@ -13,7 +13,7 @@ import numpy as np
 from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
-from bigseg.volumes.axes import CANONICAL, Layout, choose_axes
+from bigseg.volumes.axes import CANONICAL, AxisLayout, choose_axes
 from bigseg.volumes.cache import CACHE_BYTES
 from bigseg.volumes.header import VolumeHeader
 from bigseg.volumes.metadata import check_not_empty, element_size_um, make_header, read_type
@@ -58,7 +58,7 @@ class Hdf5Source(Source):
             check_not_empty(where, dataset.shape)
             attributes = dict(dataset.attrs)
             stated = _axistags(attributes.get("axistags"), dataset.ndim)
-            self._layout = Layout(choose_axes(where, dataset.shape, spec.axes, stated), dataset.shape)
+            self._layout = AxisLayout(choose_axes(where, dataset.shape, spec.axes, stated), dataset.shape)
             spacing = element_size_um(attributes.get("element_size_um"))
             self.header = make_header(spec, self._layout, self._dtype, spacing, chunks=dataset.chunks)
 

@@ -21,6 +21,24 @@ class OmeZarrLevel(BaseModel):
     """Axes of the array on disk, a subsequence of ``tczyx``."""
 
 
+class ChunkFiles(BaseModel):
+    """Where the chunks of a Zarr array lie, and what the parts of their names mean."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: str
+    """Absolute path of the array's folder."""
+    prefix: tuple[str, ...]
+    """What names begin with: ``("c",)`` in Zarr v3."""
+    separator: Literal["/", "."]
+    axes: str
+    """Axes of the array on disk, one for each part of a name that follows."""
+    counts: tuple[int, ...]
+    """Chunks along each axis; shards, where there are any, because these are files."""
+    times_in_chunk: int
+    """Time points that a chunk holds."""
+
+
 class VolumeHeader(BaseModel):
     """Shape, type and voxel size of a volume, always as (t, c, z, y, x)."""
 
@@ -39,6 +57,8 @@ class VolumeHeader(BaseModel):
     ome_zarr: OmeZarrLevel | None = None
     """Set where the volume is an OME-Zarr."""
 
+    chunk_files: ChunkFiles | None = None
+    """Set where the volume is a Zarr array of a regular grid."""
     missing_times: dict[int, str] = {}
     """Time points, counted from 0, that are not there or whose files cannot be read, and why."""
 

@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from bigseg.geometry.box import Triple
 
 
+def split_key(text: str) -> tuple[str, str | None]:
+    """The path and the dataset that ``PATH:KEY`` names on a command line.
+
+    Returns:
+        ``text`` and None where it is a path itself, or where nothing is at PATH.
+    """
+    path, _, key = text.rpartition(":")
+    named = path and key and not Path(text).exists() and Path(path).exists()
+    return (path, key) if named else (text, None)
+
+
 def default_key(path: Path, option: str) -> str | None:
     """The labels in a container, lest the image beside them, of integers too, be taken for them without a word.
 

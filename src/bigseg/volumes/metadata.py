@@ -10,7 +10,7 @@ import numpy as np
 
 from bigseg.config.samples import Input
 from bigseg.errors import UserError
-from bigseg.volumes.axes import Layout
+from bigseg.volumes.axes import AxisLayout
 from bigseg.volumes.header import OmeZarrLevel, VolumeHeader
 
 Spacing = tuple[float | None, float, float]
@@ -110,7 +110,7 @@ def check_not_empty(path: Path, shape: Sequence[int] | None) -> None:
 
 def make_header(
     spec: Input,
-    layout: Layout,
+    layout: AxisLayout,
     dtype: np.dtype,
     stated_spacing: Spacing | None,
     channels: Sequence[str] = (),

@@ -23,12 +23,11 @@ class PartOfSource:
 
     def read(self, t: int, c: int, box: Box) -> np.ndarray:
         """As :meth:`Source.read`."""
-        if any(e > n for e, n in zip(box.end, self._box.shape, strict=True)):
-            raise IndexError(f"{box} is not within {self._box.shape}")
-        begin, end = (
-            triple([a + b for a, b in zip(corner, self._box.begin, strict=True)]) for corner in (box.begin, box.end)
-        )
-        return self._source.read(t, c, Box(begin, end))
+        return self._source.read(t, c, self._whole(box))
+
+    def holds_nothing(self, t: int, c: int, box: Box) -> bool:
+        """As :meth:`Source.holds_nothing`."""
+        return self._source.holds_nothing(t, c, self._whole(box))
 
     def close(self) -> None:
         """Release open files."""
@@ -43,3 +42,12 @@ class PartOfSource:
     ) -> None:
         """Close."""
         self.close()
+
+    def _whole(self, box: Box) -> Box:
+        """A box of the part as one of the source."""
+        if any(e > n for e, n in zip(box.end, self._box.shape, strict=True)):
+            raise IndexError(f"{box} is not within {self._box.shape}")
+        begin, end = (
+            triple([a + b for a, b in zip(corner, self._box.begin, strict=True)]) for corner in (box.begin, box.end)
+        )
+        return Box(begin, end)

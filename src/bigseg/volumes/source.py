@@ -33,6 +33,10 @@ class Source(Protocol):
         """
         ...
 
+    def holds_nothing(self, t: int, c: int, box: Box) -> bool:
+        """Whether a box is known to hold nothing but zeros without reading it; False says nothing."""
+        return False
+
     def close(self) -> None:
         """Release open files."""
         ...

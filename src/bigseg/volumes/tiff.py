@@ -14,7 +14,7 @@ from tifffile import TIFF, TiffFile, TiffFrame, TiffPage
 from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
-from bigseg.volumes.axes import Index, Layout, ask_for_axes, choose_axes
+from bigseg.volumes.axes import AxisLayout, Index, ask_for_axes, choose_axes
 from bigseg.volumes.cache import ByteCache
 from bigseg.volumes.header import VolumeHeader
 from bigseg.volumes.metadata import as_read, check_not_empty, make_header, read_type
@@ -246,7 +246,7 @@ class TiffSource(Source):
         self._image = TiffImage(path, spec.key)
         try:
             image = self._image
-            self._layout = Layout(tiff_axes(path, image, spec.axes), image.shape)
+            self._layout = AxisLayout(tiff_axes(path, image, spec.axes), image.shape)
             self.header = make_header(spec, self._layout, image.dtype, image.spacing, image.channels, image.chunks)
         except BaseException:
             self._image.close()

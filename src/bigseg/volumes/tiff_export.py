@@ -12,13 +12,12 @@ import tifffile
 from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
+from bigseg.layout import TRACKS_KEY
 from bigseg.progress import Progress
 from bigseg.resume.files import replacing
 from bigseg.volumes.source import Source, open_source
 
 _SLAB_VOXELS = 1 << 25
-_TRACKS = "tracks"
-"""Name of the label image in which an object has the same id at all time points."""
 
 
 def export_labels(result: Path, output: Path, labels: str, time: int | None, *, overwrite: bool) -> int:
@@ -44,13 +43,14 @@ def export_labels(result: Path, output: Path, labels: str, time: int | None, *, 
         raise UserError(f"{output}: is no name of a TIFF file", "end it with .tif")
     if output.exists() and not overwrite:
         raise UserError(f"{output}: exists already", "choose another name, or give --overwrite")
-    with open_source(Input(path=str(result), key=f"labels/{labels}")) as source:
+    key = f"labels/{labels}"
+    with open_source(Input(path=str(result), key=key)) as source:
         header = source.header
         times = range(header.number_of_times) if time is None else [time]
         if time is not None and time >= header.number_of_times:
             raise UserError(f"{result}: has no time point {time}", f"time points are 0 to {header.number_of_times - 1}")
         ids = _distinct(source, times)
-        if labels == _TRACKS:
+        if key == TRACKS_KEY:
             ids = dict.fromkeys(times, np.unique(np.concatenate(list(ids.values()))))
             count = len(ids[times[0]])
             first = dict.fromkeys(times, 1)

@@ -15,7 +15,7 @@ import numpy as np
 from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
-from bigseg.volumes.axes import CANONICAL, Layout, check_inside
+from bigseg.volumes.axes import CANONICAL, AxisLayout, check_inside
 from bigseg.volumes.cache import ByteCache
 from bigseg.volumes.header import VolumeHeader
 from bigseg.volumes.metadata import Spacing, make_header
@@ -66,7 +66,7 @@ class TiffFilesSource(Source):
         try:
             self._shape, self._dtype = first.shape, first.dtype
             self._along, wanted = _what_files_count(spec, grid, first)
-            self._layout = Layout(tiff_axes(self._sound, first, wanted), first.shape)
+            self._layout = AxisLayout(tiff_axes(self._sound, first, wanted), first.shape)
             if self._along is None:
                 self._along = "z" if self._layout.length("z") == self._layout.length("t") == 1 else "t"
             self._counts = dict(zip(self._along, grid.shape, strict=True))
@@ -199,7 +199,7 @@ class TiffFilesSource(Source):
         self._compressed = chunks is not None
         whole = [self._layout.length(axis) * self._counts.get(axis, 1) for axis in CANONICAL]
         chunk = None if chunks is None else (1, 1, *self._layout.spatial(chunks))
-        return make_header(spec, Layout(CANONICAL, tuple(whole)), self._dtype, spacing, channels, chunk)
+        return make_header(spec, AxisLayout(CANONICAL, tuple(whole)), self._dtype, spacing, channels, chunk)
 
 
 def _what_files_count(spec: Input, grid: FileGrid, first: TiffImage) -> tuple[str | None, str | None]:

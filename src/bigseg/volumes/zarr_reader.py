@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import zarr
 
 from bigseg.config.samples import Input
 from bigseg.geometry.box import Box
-from bigseg.volumes.axes import CANONICAL, Layout, choose_axes
+from bigseg.volumes.axes import CANONICAL, AxisLayout, choose_axes
+from bigseg.volumes.chunk_files import chunk_files
 from bigseg.volumes.header import OmeZarrLevel, VolumeHeader
 from bigseg.volumes.metadata import check_not_empty, make_header, read_type
 from bigseg.volumes.ome_zarr_metadata import stated_axes, stated_channels, stated_spacing
@@ -43,7 +45,7 @@ class ZarrSource(Source):
             self._dtype = read_type(self._folder, stored)
             stated = stated_axes(located) if spec.axes is None else None
             axes = choose_axes(self._folder, self._array.shape, spec.axes, stated)
-            self._layout = Layout(axes, self._array.shape)
+            self._layout = AxisLayout(axes, self._array.shape)
             self.header = make_header(
                 spec,
                 self._layout,
@@ -53,6 +55,9 @@ class ZarrSource(Source):
                 chunks=tuple(self._array.chunks),
                 ome_zarr=_level(located, axes) if stored.kind != "b" else None,
             )
+            node = located.array
+            chunks = chunk_files(node.folder, node.metadata, node.zarr_format, axes)
+            self.header = self.header.model_copy(update={"chunk_files": chunks})
 
     def read(self, t: int, c: int, box: Box) -> np.ndarray:
         """See :class:`Source`."""
@@ -62,6 +67,18 @@ class ZarrSource(Source):
         with explained(self._folder, f"read its chunks at t={t}, c={c}, box {box}"):
             array = np.asarray(self._array[index])
         return np.ascontiguousarray(self._layout.volume(array, box), self._dtype)
+
+    def holds_nothing(self, t: int, c: int, box: Box) -> bool:
+        """Whether nothing is stored of a box, and what is not stored is 0."""
+        if self._array.fill_value is None or self._array.fill_value != 0:
+            return False
+        units = self._array.shards or self._array.chunks
+        ranges = []
+        for place, unit in zip(self._layout.index(t, c, box), units, strict=True):
+            begin, end = (place.start, place.stop) if isinstance(place, slice) else (place, place + 1)
+            ranges.append(range(begin // unit, -(-end // unit)))
+        files = (self._folder / self._array.metadata.encode_chunk_key(position) for position in product(*ranges))
+        return not any(file.exists() for file in files)
 
     def close(self) -> None:
         """Nothing is kept open."""

@@ -13,6 +13,7 @@ from bigseg.reporting.facts import Score
 from bigseg.reporting.overlay import Palette
 from bigseg.reporting.planes import Volumes
 from bigseg.reporting.tracks import words
+from bigseg.reporting.tracks.animation import Animation
 from bigseg.reporting.tracks.figures import history_png, lineages_png
 from bigseg.reporting.tracks.history import history_of
 from bigseg.reporting.tracks.strip_figure import strips_png
@@ -32,6 +33,8 @@ class Section:
         lineages: the trees.
         history: objects, events and sizes over time.
         strips: a few tracks; None where there are none, or the image has no xy planes.
+        animation: the movie, an animated WebP; None likewise.
+        animated: what it shows.
         summary: figures by their names.
         drawn: how many lineages the picture shows.
         scores: scores of the tracks.
@@ -40,6 +43,8 @@ class Section:
     lineages: bytes
     history: bytes
     strips: bytes | None
+    animation: bytes | None
+    animated: str
     summary: dict[str, str]
     drawn: str
     scores: list[Score]
@@ -59,12 +64,20 @@ class TrackPictures:
         self._trees = plant(self._tracks)
         _, *across = parameters["shape"]
         self._strips = choose_strips(self._tracks) if min(across) > 1 else []
+        self._animation = Animation(layout, parameters) if len(self._tracks) and min(across) > 1 else None
 
     @property
     def shown(self) -> np.ndarray:
         """Numbers of the tracks that need a colour, (n,) uint64."""
         members = [row for strip in self._strips for row in strip.members]
-        return np.union1d(self._trees.rows, np.array(members, np.int64)).astype(np.uint64) + np.uint64(1)
+        shown = np.union1d(self._trees.rows, np.array(members, np.int64)).astype(np.uint64) + np.uint64(1)
+        return shown if self._animation is None else np.union1d(shown, self._animation.shown)
+
+    @property
+    def apart(self) -> np.ndarray:
+        """Pairs of numbers of tracks that are to be told apart, (m, 2) uint64: those that touch, and relatives."""
+        touching = [] if self._animation is None else [self._animation.touching]
+        return np.concatenate([self.families, *touching])
 
     @property
     def families(self) -> np.ndarray:
@@ -92,6 +105,8 @@ class TrackPictures:
             lineages_png(f"{self._layout.sample}: {drawn}", self._tracks, self._trees, palette),
             history_png(history_of(self._tracks), unit, thickness),
             self._draw_strips(volumes, palette),
+            None if self._animation is None else self._animation.draw(palette),
+            "" if self._animation is None else words.what_moves(self._animation, len(self._tracks.times)),
             words.summary(self._tracks),
             drawn,
             words.read_tracking_scores(self._layout),

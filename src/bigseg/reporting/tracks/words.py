@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from bigseg.layout import TRACKING_SCORES, Layout
@@ -9,6 +11,9 @@ from bigseg.reporting.facts import Meaning, Score, explained
 from bigseg.reporting.figure_files import read_figures
 from bigseg.reporting.tracks.table import Tracks
 from bigseg.reporting.tracks.trees import Trees
+
+if TYPE_CHECKING:
+    from bigseg.reporting.tracks.animation import Animation
 
 _SCORES: dict[str, Meaning] = {
     "tra": (
@@ -66,6 +71,13 @@ def what_is_drawn(tracks: Tracks, trees: Trees) -> str:
         f"the {trees.lineages:,} largest of {trees.all_lineages:,} lineages; "
         f"{len(trees.rows):,} of {len(tracks):,} tracks, {left:,} not shown"
     )
+
+
+def what_moves(animation: Animation, times: int) -> str:
+    """Which plane an animation shows, and how many of the time points."""
+    shown = len(animation.times)
+    frames = f"all {times:,} time points" if shown == times else f"{shown:,} of {times:,} time points, evenly spread"
+    return f"{animation.where}, {frames}"
 
 
 def read_tracking_scores(layout: Layout) -> list[Score]:

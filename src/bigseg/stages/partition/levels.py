@@ -28,7 +28,7 @@ class PartitionLevel(BlockStep):
     """Superblocks of one level: contract what is certain, leave the rest to the level above."""
 
     stage, version = "partition", VERSION
-    passing = True
+    passing = ("partition/*/level*",)
     level: ClassVar[int]
 
     @classmethod
@@ -167,7 +167,7 @@ class PartitionRoot(WholeStep):
     """Solve all that is left, or the whole graph of a volume without levels."""
 
     stage, step, version = "partition", "root", VERSION
-    passing = True
+    passing = ("partition/*/map.parquet", *PartitionLevel.passing)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:

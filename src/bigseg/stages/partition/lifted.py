@@ -34,7 +34,7 @@ class PartitionLifted(BlockStep):
     """
 
     stage, step, version = "partition", "lifted", 1
-    passing = True
+    passing = ("partition/*/lifted-*", "partition/*/lifted_across-*")
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
@@ -77,23 +77,25 @@ class PartitionLifted(BlockStep):
 
     def process(self, piece: int) -> Outcome:
         """Find the pairs and write their costs, or weights; those between blocks again, for the blocks around."""
+        from bigseg.kernels.region_graph import between_blocks
         from bigseg.volumes.tables import write_table
 
         edges = self.edges(piece)
         columns = edges.columns()
         write_table(self.layout.table("partition", "lifted", self.time, piece), columns)
-        write_table(self.layout.table("partition", "lifted_across", self.time, piece), _between_blocks(columns))
+        write_table(self.layout.table("partition", "lifted_across", self.time, piece), between_blocks(columns))
         return Outcome(digest_arrays(*columns.values()), {"lifted_edges": len(edges)})
 
     def rehash(self, piece: int, record: Record) -> str:
         """The edges; those between blocks follow from them."""
+        from bigseg.kernels.region_graph import between_blocks
         from bigseg.volumes.tables import read_checked
 
         edges = read_checked(self.layout.table("partition", "lifted", self.time, piece))
         digest = digest_arrays(*edges.values())
         if digest == record.digest:
             path = self.layout.table("partition", "lifted_across", self.time, piece)
-            check_copy(path, read_checked(path), _between_blocks(edges))
+            check_copy(path, read_checked(path), between_blocks(edges))
         return digest
 
     @property
@@ -184,11 +186,3 @@ class PartitionLifted(BlockStep):
 
         parts = [LongRange(**read_table(self.layout.table("graph", "long_range", self.time, block))) for block in later]
         return add_up([part.take(np.equal(part.u >> np.uint64(LOCAL_ID_BITS), piece)) for part in parts])
-
-
-def _between_blocks(edges: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The edges between supervoxels of different blocks."""
-    import numpy as np
-
-    across = (edges["u"] ^ edges["v"]) >> np.uint64(LOCAL_ID_BITS) > 0
-    return {name: column[across] for name, column in edges.items()}

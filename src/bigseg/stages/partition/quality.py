@@ -40,7 +40,7 @@ class PartitionEnergy(BlockStep):
     """The share of a block: what the partition pays for the edges that it owns, and what any partition has to."""
 
     stage, step, version = "partition", "energy", VERSION
-    passing = True
+    passing = ("partition/*/energy-*",)
     looked_up_by = ("levels",)
 
     @classmethod

@@ -26,7 +26,7 @@ class TrackContacts(BlockStep):
     """Contract the graph of a block to the objects of stage ``segment``."""
 
     stage, step, version = "track", "contacts", VERSION
-    passing = True
+    passing = ("track/*/contacts-*",)
     looked_up_by = ("levels",)
 
     @classmethod

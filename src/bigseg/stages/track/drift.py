@@ -25,7 +25,7 @@ class TrackDrift(PairStep, WholeStep):
     """Estimate the drift on a coarse level of the image."""
 
     stage, step, version = "track", "drift", VERSION
-    passing = True
+    passing = ("track/*/drift.json",)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:

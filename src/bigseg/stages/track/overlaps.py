@@ -24,7 +24,7 @@ class TrackOverlaps(PairStep, BlockStep):
     """Count the voxels of a block that an object shares with one of the time point before, moved by the drift."""
 
     stage, step, version = "track", "overlaps", VERSION
-    passing = True
+    passing = ("track/*/overlaps-*",)
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
