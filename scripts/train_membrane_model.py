@@ -31,7 +31,7 @@ from bigseg.geometry.box import Box, Triple
 from bigseg.kernels.tissue import Tissue
 from bigseg.networks.description import ModelSpec
 from bigseg.networks.model import load_model
-from bigseg.networks.unet import build
+from bigseg.networks.unet import UNet, build
 from bigseg.training.data import LabelledVolume
 from bigseg.training.export import export_best
 from bigseg.training.loop import architecture_of, preprocessing_of, train
@@ -209,7 +209,11 @@ def average(folder: Path, seed: int, epochs: Sequence[int]) -> dict[str, float]:
     config = configuration(folder, len(PARTS) - 1, epochs[-1], seed, None)
     config = config.model_copy(update={"output": str(folder / MEAN)})
     network = build(architecture_of(config))
-    states = [load_model(ModelSpec(path=str(folder / name))).network.state_dict() for name in AVERAGED]
+    states = []
+    for name in AVERAGED:
+        trained = load_model(ModelSpec(path=str(folder / name))).network
+        assert isinstance(trained, UNet)
+        states.append(trained.state_dict())
     mean = {
         key: torch.stack([state[key].double() for state in states]).mean(0).to(value.dtype)
         for key, value in states[0].items()

@@ -191,10 +191,10 @@ def joint_choice(objects: int, times: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
-            jobs = [(movie, Path(folder), part) for part in window_ranges(times, JOINT_WINDOW, JOINT_CONTEXT)]
-            measured = pool.map(solve_part, jobs, chunksize=1)
-            jobs = [(movie, Path(folder), part) for part in seam_ranges(times, JOINT_WINDOW, JOINT_CONTEXT)]
-            measured += pool.map(solve_part, jobs, chunksize=1)
+            windows = [(movie, Path(folder), part) for part in window_ranges(times, JOINT_WINDOW, JOINT_CONTEXT)]
+            measured = pool.map(solve_part, windows, chunksize=1)
+            seams = [(movie, Path(folder), part) for part in seam_ranges(times, JOINT_WINDOW, JOINT_CONTEXT)]
+            measured += pool.map(solve_part, seams, chunksize=1)
         seconds = time.perf_counter() - started
         found = movie.scores(Path(folder))
     best = max((movie.scores_of_threshold(threshold) for threshold in THRESHOLDS), key=lambda scores: scores["tra"])
