@@ -21,13 +21,40 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import zarr
 
 from bigseg.geometry.batches import batch_name
 from bigseg.geometry.grid import Grid
+from bigseg.kernels.lineage import appearing, restrict
 from bigseg.kernels.tissue import Tissue
+from bigseg.kernels.tissue_movie import TissueMovie
 from bigseg.planning.resources import SNAKEMAKE_MB
 from bigseg.planning.workflow import Workflow
+from bigseg.tracks.ctc import lineage_text
+
+
+def write_movie(folder: Path, size: int, block: int, times: int) -> None:
+    """A synthetic tissue that moves and divides: size³ voxels at each time point, its truth, and its lineage."""
+    movie = TissueMovie((size,) * 3, times, (0.25,) * 3, cell_diameter_um=6.0, drift=(0.0, 2.0, 1.0), outline=False)
+    grid = Grid(movie.shape, (block,) * 3)
+    image, truth = (
+        zarr.create_array(
+            str(folder / f"{name}.zarr"), shape=(times, *movie.shape), chunks=(1, 64, 64, 64), dtype=dtype
+        )
+        for name, dtype in (("volume", "uint8"), ("truth", "uint32"))
+    )
+    seen = []
+    for t in range(times):
+        ids: set[int] = set()
+        for index in range(grid.number_of_blocks):
+            box = grid.box(index)
+            labels = movie.labels(box, t)
+            image[t, *box.slices], truth[t, *box.slices] = movie.image(box, t), labels
+            ids.update(np.unique(labels[labels > 0]).tolist())
+        seen.append((t, np.array(sorted(ids), np.uint64)))
+    lineage = restrict(movie.lineage(), appearing(seen))
+    (folder / "lineage.txt").write_text(lineage_text(lineage), encoding="ascii")
 
 
 def write_volume(folder: Path, size: int, block: int) -> None:
@@ -88,6 +115,8 @@ class Recipe:
     sections: dict[str, Any] = field(default_factory=dict)
     steps: tuple[str, ...] = ()
     inner: bool = False
+    times: int = 1
+    """Time points; more than one are a movie of its own, with all steps."""
 
 
 _OWN = ("graph.evidence", "partition.")
@@ -103,6 +132,10 @@ RECIPES = {
         ("predict.blocks",),
         inner=True,
     ),
+    "track": Recipe({"track": {"drift": True}}, times=3),
+    "joint": Recipe(
+        {"partition": {"beta": 0.8}, "track": {"method": "joint", "window": 2, "joint": {"context": 1}}}, times=4
+    ),
 }
 """All are scored against the truth; what all have in common runs in the first."""
 
@@ -111,9 +144,13 @@ def configuration(folder: Path, recipe: str, block: int, threads: int) -> dict[s
     """The configuration of a recipe for the volumes in a folder."""
     volume = {"axes": "zyx", "voxel_size_um": [0.25] * 3}
     truth = {"path": str(folder / "truth.zarr"), **volume}
-    sample = {"input": {"path": str(folder / "volume.zarr"), **volume}, "truth": truth}
+    sample: dict[str, Any] = {"input": {"path": str(folder / "volume.zarr"), **volume}, "truth": truth}
     if recipe == "lifted":
         sample["nuclei"] = truth
+    if RECIPES[recipe].times > 1:
+        for part in ("input", "truth"):
+            sample[part] = {**sample[part], "axes": "tzyx"}
+        sample["truth_lineage"] = str(folder / "lineage.txt")
     sections = RECIPES[recipe].sections
     return {
         "samples": {"s": sample},
@@ -178,16 +215,26 @@ def main() -> None:
     """Measure, print a table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256, 512])
-    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="gasp runs in any case")
+    parser.add_argument(
+        "--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="gasp runs with all but track and joint"
+    )
     parser.add_argument("--block", type=int, default=128)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     found: dict[str, dict[int, dict[str, dict[str, float]]]] = {}
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory() as folder:
-            write_volume(Path(folder), size, arguments.block)
-            for recipe in dict.fromkeys(["gasp", *arguments.recipes]):
-                jobs = measure(Path(folder), recipe, arguments.block, arguments.threads)
+            movies = [recipe for recipe in arguments.recipes if RECIPES[recipe].times > 1]
+            others = [recipe for recipe in arguments.recipes if recipe not in movies]
+            if others:
+                write_volume(Path(folder), size, arguments.block)
+            for recipe in dict.fromkeys([*(["gasp"] if others else []), *others, *movies]):
+                home = Path(folder)
+                if recipe in movies:
+                    home /= recipe
+                    home.mkdir()
+                    write_movie(home, size, arguments.block, RECIPES[recipe].times)
+                jobs = measure(home, recipe, arguments.block, arguments.threads)
                 found.setdefault(recipe, {})[size] = jobs
                 print(f"{recipe}, {size}³: {json.dumps(jobs)}", file=sys.stderr)
     print(f"Peak memory in MB of the heaviest job, blocks of {arguments.block}³, {arguments.threads} thread(s)")

@@ -22,6 +22,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 from _crowd import crowd, overlaps_of_balls
+from _halves import CrowdInHalves
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "unit"))
 from tracking_checks import Movie, agreement, movie_of, simulated_nuclei, tissue, tra_of_true_masks
@@ -42,6 +43,12 @@ from bigseg.planning.workflow import Workflow
 
 WINDOW = 10
 """Time points of a window."""
+
+JOINT_WINDOW, JOINT_CONTEXT = 6, 2
+"""Time points of a window of the joint choice, and of its context."""
+
+THRESHOLDS = (0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8)
+"""Single thresholds that the joint choice is compared with."""
 
 
 @dataclass(frozen=True)
@@ -178,8 +185,44 @@ def windowed_gap() -> float:
     return max(gaps)
 
 
-def from_raw(path: Path) -> float:
-    """TRA of the whole workflow, from the raw images and with what `bigseg init --stain nuclei` begins with."""
+def joint_choice(objects: int, times: int) -> dict[str, float]:
+    """The joint choice of a crowd in halves, in windows; and the best of single thresholds, by the same program."""
+    movie = CrowdInHalves(objects, times)
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
+            windows = [(movie, Path(folder), part) for part in window_ranges(times, JOINT_WINDOW, JOINT_CONTEXT)]
+            measured = pool.map(solve_part, windows, chunksize=1)
+            seams = [(movie, Path(folder), part) for part in seam_ranges(times, JOINT_WINDOW, JOINT_CONTEXT)]
+            measured += pool.map(solve_part, seams, chunksize=1)
+        seconds = time.perf_counter() - started
+        found = movie.scores(Path(folder))
+    best = max((movie.scores_of_threshold(threshold) for threshold in THRESHOLDS), key=lambda scores: scores["tra"])
+    peak, cpu = max(p for p, _ in measured), sum(c for _, c in measured)
+    print(f"\n{objects} objects in halves, {times} time points, {movie.candidates:,} candidates at each", flush=True)
+    print("| joint choice | |\n|---|---|")
+    print(f"| windows and seams, two processes | {seconds:.1f} s, {cpu:.1f} s of CPU |")
+    print(f"| peak memory of a job | {peak:.2f} GB |")
+    print(f"| TRA, DET | {found['tra']:.4f}, {found['det']:.4f} |")
+    print(f"| best threshold: TRA, DET | {best['tra']:.4f}, {best['det']:.4f} |", flush=True)
+    return {
+        "joint_seconds": round(seconds, 1),
+        "joint_cpu_seconds": round(cpu, 1),
+        "joint_peak_gb": round(peak, 3),
+        "joint_tra": round(found["tra"], 4),
+        "best_threshold_tra": round(best["tra"], 4),
+    }
+
+
+def solve_part(job: tuple[CrowdInHalves, Path, Window | Seam]) -> tuple[float, float]:
+    """Solve a window or a seam of a crowd in halves: peak memory in GB, and seconds of CPU."""
+    movie, folder, part = job
+    movie.solve(folder, part)
+    return peak_gb(resource.RUSAGE_SELF), time.process_time()
+
+
+def from_raw(path: Path, method: str) -> dict[str, float]:
+    """Scores of the whole workflow, from the raw images and with what `bigseg init --stain nuclei` begins with."""
     movie = {"path": str(path), "axes": "tyx"}
     sample = {
         "input": {**movie, "key": "raw", "voxel_size_um": [1.0, 1.0, 1.0]},
@@ -187,10 +230,13 @@ def from_raw(path: Path) -> float:
     }
     with tempfile.TemporaryDirectory() as folder:
         places = {name: f"{folder}/{name}" for name in ("results", "work")}
-        workflow = Workflow({"samples": {"nuclei": sample}, **places, **STAINS["nuclei"]}, "bench-track")
+        settings = {"samples": {"nuclei": sample}, **places, **STAINS["nuclei"], "track": {"method": method}}
+        workflow = Workflow(settings, "bench-track")
         run_here(workflow, {name.partition(".")[0] for name in workflow.steps("nuclei")} - {"seams", "report"})
         scores = json.loads(workflow.plans["nuclei"].layout.tracking_scores.read_text(encoding="utf-8"))
-    return round(float(scores["tracking"]["tra"]), 4)
+    found: dict[str, float] = {k: scores["tracking"][k] for k in ("tra", "det", "division_f1")}
+    print(f"| {method} | " + " | ".join(f"{value:.4f}" for value in found.values()) + " |", flush=True)
+    return {name: round(value, 4) for name, value in found.items()}
 
 
 def main() -> None:
@@ -207,7 +253,6 @@ def main() -> None:
         with h5py.File(path) as file:
             found = quality("simulated nuclei, true masks", simulated_nuclei(file["track_ids"][()]))
         figures |= {"sim_masks_tra": found["tra"], "sim_divisions_found": found["divisions"]}
-        figures["sim_raw_tra"] = from_raw(path)
     else:
         print(f"{path} is not on this machine: no figures of the simulated nuclei", file=sys.stderr)
     flat, deep = tissue(7), tissue(8, depth=48, size=48, cells=150, times=4)
@@ -218,6 +263,13 @@ def main() -> None:
 
     print("\n| joint choice, movie | window | context | seam | energy above the whole |\n|---|---|---|---|---|")
     figures["windowed_energy_gap"] = float(f"{windowed_gap():.3g}")
+    figures |= joint_choice(*((100, 8) if arguments.quick else (1_000, 20)))
+    if path.exists():
+        print("\n| simulated nuclei from raw | TRA | DET | F1 of divisions |\n|---|---|---|---|")
+        for method in ("program", "joint", "volume"):
+            raw = from_raw(path, method)
+            key = "sim_raw" if method == "program" else f"sim_raw_{method}"
+            figures |= {f"{key}_tra": raw["tra"], f"{key}_division_f1": raw["division_f1"]}
     print(json.dumps(figures))
 
 

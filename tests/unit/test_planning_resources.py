@@ -12,7 +12,7 @@ from bigseg.planning.workflow import Workflow
 METHODS = ["gasp", "multicut", "lifted_multicut"]
 
 
-def workflow(folder, shape, method="gasp", levels=0, block=64, times=1, track="program"):
+def workflow(folder, shape, method="gasp", levels=0, block=64, times=1, track="program", window=24):
     """Of a volume that has metadata and no voxels."""
     name = f"{times}-{'-'.join(map(str, shape))}.zarr"
     zarr.create_array(str(folder / name), shape=(times, *shape), chunks=(1, 64, 64, 64), dtype="uint8", overwrite=True)
@@ -28,7 +28,7 @@ def workflow(folder, shape, method="gasp", levels=0, block=64, times=1, track="p
         "work": str(folder / "work"),
         "blocks": {"block_shape": [block] * 3},
         "partition": {"method": method, "levels": levels},
-        "track": {"method": track},
+        "track": {"method": track, "window": window},
     }
     return Workflow(config, "config.yaml")
 
@@ -110,3 +110,21 @@ def test_a_solve_for_comparison_is_supposed_only_where_it_will_be_made(tmp_path)
     assert asked[64] < asked[256]
     assert asked[65_536] < asked[64]
     assert workflow(tmp_path, (256, 256, 256), "multicut", 0).memory_mb(name, "a", 1, 1) == asked[65_536]
+
+
+def test_tracking_asks_for_the_time_points_that_it_holds(tmp_path):
+    """A window with its context for the joint choice, all of them for the tables of all; two for everything else."""
+    shape = (256, 1024, 1024)
+
+    def asked(name, method, times, window=24):
+        found = workflow(tmp_path, shape, times=times, track=method, window=window)
+        return found.memory_mb(name, "a", 1, 1)
+
+    assert asked("track.windows", "joint", 240) == asked("track.windows", "joint", 480)
+    assert asked("track.windows", "joint", 240, 48) > 1.5 * asked("track.windows", "joint", 240)
+    assert asked("track.seams", "joint", 200, 48) == asked("track.seams", "joint", 200)
+    for name in ("track.links", "track.lineages", "track.detections"):
+        assert asked(name, "joint", 200, 48) == asked(name, "joint", 100)
+    for name in ("track.table", "track.exports"):
+        assert asked(name, "program", 200) > asked(name, "program", 100)
+    assert asked("track.table", "volume", 100) > asked("track.table", "program", 100)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import label
 from tracking_checks import overlaps_of
 
-from bigseg.kernels.tracking.as_volume import Contacts, SpaceTimeObjects, tracks_as_volume
+from bigseg.kernels.tracking.as_volume import Contacts, SpaceTimeObjects, shared_parts, tracks_as_volume
 
 
 def contacts_of(frame: np.ndarray, evidence: float) -> Contacts:
@@ -44,7 +44,6 @@ def draw(*rows: str) -> np.ndarray:
     [
         (("aa...", ".aa..", "..aa."), "I"),
         (("ab...", "aab..", ".ab.."), "I"),
-        ((".aaa.", "aa.bb", "aa.bb"), "Y"),
         (("aa.bb", ".aaa.", "aa.bb"), "X"),
         (("aa.bb", ".aaa.", ".aaa."), "X"),
         ((".aaa.", "aa.bb", ".aaa."), "X"),
@@ -54,6 +53,35 @@ def test_shapes(rows, shape):
     found = as_volume(draw(*rows))
     assert found.shape.tolist() == [shape]
     assert all((tracks == 1).all() for tracks in found.tracks)
+
+
+def test_a_division():
+    found = as_volume(draw("..aaa..c", "..aaa...", "bbb.ccc.", "bbb.d.e."))
+    assert [tracks.tolist() for tracks in found.tracks] == [[1, 0], [1], [2, 3], [2, 4, 5]]
+    assert found.parent.tolist() == [0, 1, 1, 3, 3]
+    assert set(found.shape.tolist()) == {"Y"}
+
+
+def test_daughters_may_touch():
+    """There is a wall between them, and time alone joins them."""
+    found = as_volume(draw("aaaa", "aabb", "aabb"), wall=0.9)
+    assert [tracks.tolist() for tracks in found.tracks] == [[1], [2, 3], [2, 3]]
+    assert found.parent.tolist() == [0, 1, 1]
+    assert as_volume(draw("aaaa", "aabb", "aabb"), wall=0.1).shape.tolist() == ["I"]
+
+
+def test_overlaps_count_by_their_part_of_the_smaller_object():
+    ids = (np.array([3, 7], np.uint64), np.array([2, 5], np.uint64))
+    shared = {
+        "source": np.array([3, 7], np.uint64),
+        "target": np.array([5, 5], np.uint64),
+        "voxels": np.array([5, 40], np.uint64),
+    }
+    found = shared_parts(shared, ids, (np.array([20.0, 40.0]), np.array([9.0, 80.0])))
+    np.testing.assert_allclose(found.evidence, [0.75, 0.0])
+    assert found.count.tolist() == [5, 40]
+    assert found.u.tolist() == [3, 7]
+    assert found.v.tolist() == [5, 5]
 
 
 def test_what_flashes_is_removed_and_tracks_are_numbered_by_first_time_and_fragment():
@@ -79,7 +107,11 @@ def test_without_evidence_tracks_are_the_components_of_the_foreground(seed):
     fragments = np.where(inside, np.arange(1, inside[0].size + 1).reshape(inside[0].shape), 0)  # each voxel one
     expected, number = label(inside)
     found = as_volume(fragments, minimum_length=1)
-    assert len(found.shape) == number
+    founder = np.arange(len(found.parent) + 1)
+    for track, parent in enumerate(found.parent.tolist(), 1):
+        assert parent < track
+        founder[track] = founder[parent] if parent else track
     named = np.concatenate(found.tracks)
-    pairs = {(int(a), int(b)) for a, b in zip(named, expected[inside], strict=True)}
+    assert (found.parent == 0).sum() == number
+    pairs = {(int(a), int(b)) for a, b in zip(founder[named], expected[inside], strict=True)}
     assert len(pairs) == number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from bigseg.kernels.agglomerate import contract_average
 from bigseg.kernels.tracking.candidates import LinkCosts, candidates
 from bigseg.kernels.tracking.hierarchy import Hierarchy, Limits, build, candidate_overlaps, choice, most_persistent
 from bigseg.kernels.tracking.model import Detections, Solution
-from bigseg.kernels.tracking.program import solve
+from bigseg.kernels.tracking.program import energy, solve
 
 SEEDS = st.integers(0, 2**32)
 
@@ -125,6 +126,24 @@ def test_overlaps_add_up_along_the_trees(seed):
     for (a, one), (b, other) in itertools.product(enumerate(members[0]), enumerate(members[1])):
         both = np.isin(labels[0], ids[0][sorted(one)]) & np.isin(labels[1], ids[1][sorted(other)])
         assert shared.get((a + 1, b + 1), 0) == both.sum()
+
+
+def test_daughters_are_never_nested_and_nothing_else_is_left_out():
+    frames = planted(4, times=3)
+    trees, _, pairs, choices = joint(frames)
+    sets = [sets_of(tree) for tree in trees]
+    for time, pair in enumerate(pairs, 1):
+        assert len(pair.divisions)
+        assert all(not sets[time][a] & sets[time][b] for _, a, b in pair.divisions.tolist())
+    with patch("bigseg.kernels.tracking.candidates._nested", lambda one, *_: np.zeros(len(one), bool)):
+        _, _, more, _ = joint(frames)
+    for time, (pair, all_of) in enumerate(zip(pairs, more, strict=True), 1):
+        np.testing.assert_array_equal(pair.links, all_of.links)
+        apart = [not sets[time][a] & sets[time][b] for _, a, b in all_of.divisions.tolist()]
+        assert 0 < sum(apart) < len(apart)
+        np.testing.assert_array_equal(pair.divisions, all_of.divisions[apart])
+    found = energy(pairs, choices, solve(pairs, choices))
+    assert found == pytest.approx(energy(more, choices, solve(more, choices)))
 
 
 def link_score(frames, objects: list[list[np.ndarray]], solution: Solution) -> float:

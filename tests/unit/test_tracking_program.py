@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from scipy.optimize import Bounds, LinearConstraint, linear_sum_assignment, milp
 from scipy.sparse import csc_array
 from tracking_problems import allowed, cheapest, check_feasible, problems, random_choice, random_pair
 
+from bigseg.kernels.tracking import binary_program
 from bigseg.kernels.tracking.binary_program import TimeLimitError, minimise
 from bigseg.kernels.tracking.greedy import solve_greedy
 from bigseg.kernels.tracking.model import Pair
@@ -42,17 +45,21 @@ def test_what_is_fixed_at_the_ends_stays(problem, seed):
     assert energy(pairs, choices, solution) >= energy(pairs, choices, solve(pairs, choices)) - 1e-9
 
 
-@given(st.integers(0, 2**32), st.integers(5, 40), st.integers(5, 40))
+@given(st.integers(0, 2**32), st.integers(5, 40), st.integers(5, 40), st.sampled_from([0, 10_000]))
 @settings(max_examples=100, deadline=None)
-def test_any_binary_program_is_solved_exactly(seed, n, m):
-    """Far from integral: sets of three to five columns, so that relaxations are broken and variables are held."""
+def test_any_binary_program_is_solved_exactly(seed, n, m, large):
+    """Far from integral: sets of three to five columns, so that relaxations are broken and variables are held.
+
+    Both ways to solve the relaxation, for programs that are ``large`` and for small ones.
+    """
     generator = np.random.default_rng(seed)
     matrix = np.zeros((m, n))
     for row in matrix:
         row[generator.permutation(n)[: generator.integers(3, 6)]] = 1
     cost = -generator.integers(1, 9, n).astype(float) if seed % 2 else -generator.uniform(0, 1, n)
     lower, upper = np.zeros(n), (generator.random(n) < 0.9).astype(float)
-    found = minimise(cost, csc_array(matrix), np.ones(m), lower, upper, np.zeros(n, np.int64))
+    with patch.object(binary_program, "_LARGE", large):
+        found = minimise(cost, csc_array(matrix), np.ones(m), lower, upper, np.zeros(n, np.int64))
     whole = milp(
         cost, integrality=np.ones(n), bounds=Bounds(lower, upper), constraints=LinearConstraint(matrix, -np.inf, 1)
     )

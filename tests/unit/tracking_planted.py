@@ -67,6 +67,7 @@ def joint(frames: list[Planted]) -> tuple[list[Hierarchy], list[np.ndarray], lis
     for t, (one, other) in enumerate(itertools.pairwise(trees)):
         counted = overlaps_of(frames[t][1], frames[t + 1][1])
         shared = candidate_overlaps(one, other, counted, (fragments[t].ids, fragments[t + 1].ids))
-        pair = candidates(one.detections, other.detections, shared, LinkCosts(), scale_um=spacing_um(one, other))
+        scale, parent = spacing_um(one, other), other.parent
+        pair = candidates(one.detections, other.detections, shared, LinkCosts(), scale_um=scale, parent=parent)
         pairs.append(weigh(pair, heavy[t], heavy[t + 1]))
     return trees, [found.ids for found in fragments], pairs, [choice(*made) for made in zip(trees, heavy, strict=True)]

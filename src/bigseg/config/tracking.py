@@ -26,7 +26,7 @@ class Costs(Settings):
         default=0.2, description="Division one of whose daughters is e times as large as the other."
     )
     separation: Cost = Field(
-        default=0.2, description="Division whose daughters are 2 D apart; grows with the square of their distance."
+        default=0.1, description="Division whose daughters are 2 D apart; grows with the square of their distance."
     )
     appearance: Cost = Field(default=1.0, description="Object that was not there before.")
     disappearance: Cost = Field(default=1.0, description="Object that is not there any more.")
@@ -58,8 +58,10 @@ class Joint(Settings):
         default=1.0, description="Objects with a mean boundary between them above this are never merged."
     )
     minimum_volume_um3: NotNegative = Field(default=0.0, description="Smaller candidates are left out, in µm³.")
-    maximum_volume_um3: PositiveFloat | None = Field(
-        default=None, description="Larger candidates are left out, in µm³; null keeps all."
+    maximum_volume_um3: PositiveFloat | Literal["auto"] | None = Field(
+        default="auto",
+        description="Larger candidates are left out, in µm³. `auto`: 20 times the volume of the object in which the "
+        "median voxel lies. null keeps all.",
     )
     minimum_change: Fraction = Field(
         default=0.05, description="A candidate that lacks less than this share of the next larger one is left out."
@@ -77,7 +79,9 @@ class Volume(Settings):
     """`volume`: time as an axis of the graph."""
 
     beta: Probability = Field(
-        default=0.5, description="As `partition.beta`, for contacts within a time point and overlaps between two."
+        default=0.5,
+        description="As `partition.beta`, for contacts within a time point and overlaps between two, whose evidence is "
+        "the part of the smaller object that is not shared.",
     )
     minimum_length: Annotated[int, Field(ge=1)] = Field(
         default=2, description="Objects that are there at fewer time points are removed."

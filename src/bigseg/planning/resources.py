@@ -14,6 +14,7 @@ from bigseg.stages.partition.quality import IN_CORE_EDGES
 from bigseg.stages.partition.settings import MULTICUTS
 from bigseg.stages.predict_network import read_tiling
 from bigseg.stages.step import Step
+from bigseg.stages.track.windows import TrackSeams, TrackWindows
 from bigseg.volumes.location import locate
 
 SNAKEMAKE_MB = 350
@@ -77,8 +78,23 @@ _BYTES_PER_OBJECT_IN_CONTACT = 2000
 _TRACKING_MB = 150
 """What the solver of integer programs needs to be there."""
 
-_BYTES_PER_DETECTION = {True: 300, False: 4000}
-"""Of the table of tracks alone, or with candidate events and integer program; measured by ``make bench-track``."""
+_BYTES_PER_DETECTION = {
+    "track.table": 300,
+    "track.lineages": 300,
+    "track.exports": 600,
+    "track.windows": 16_000,
+    "track.seams": 16_000,
+}
+"""Of an object at each time point that is in memory: tables of tracks alone, files for other programs (measured with a
+million: 0.47 kB), or nested candidates with the program of a window (measured with 42,000: 9 kB for each candidate, and
+nearly two candidates for each object)."""
+
+_BYTES_PER_LINK = 4000
+"""Of an object at two time points with its candidate events, which a pair is solved with; ``make bench-track``."""
+
+_BYTES_IN_SPACE_TIME = 2500
+"""Of an object at each time point with its contacts and overlaps, in one graph of all (measured: 1.1 kB, without the
+tables that it is made from)."""
 
 _BYTES_PER_SUPERVOXEL = {True: 5000, False: 1200}
 """Of a solve with all its edges, of a multicut or not: measured by ``make bench-partition`` (3.6 and 0.7 kB)."""
@@ -199,15 +215,18 @@ def _is_of_objects(step: Step) -> bool:
 
 def _detections(plan: SamplePlan, step: Step) -> int:
     """Objects of the time points that a piece of a step of tracking holds at once."""
-    times = min(len(plan.times), 2 * step.parameters["window"]) if "window" in step.parameters else 2
-    if step.name == "track.table":
-        times = len(plan.times)
+    times = 2 if step.per_time else len(plan.times)
+    if isinstance(step, (TrackWindows, TrackSeams)):
+        times = max((len(step.seen(piece)) for piece in range(step.number_of_pieces)), default=0)
     return times * (prod(plan.grid.shape) // _VOXELS_PER_OBJECT)
 
 
 def _track_mb(plan: SamplePlan, step: Step) -> int:
     """All objects of the time points that are in memory at once, with their candidate events."""
-    return int(_TRACKING_MB + _detections(plan, step) * _BYTES_PER_DETECTION[step.name == "track.table"] // 1_000_000)
+    each = _BYTES_PER_DETECTION.get(step.name, _BYTES_PER_LINK)
+    if step.name == "track.table" and "volume" in step.parameters:
+        each = _BYTES_IN_SPACE_TIME
+    return int(_TRACKING_MB + _detections(plan, step) * each // 1_000_000)
 
 
 def _foreground_bytes(plan: SamplePlan, step: Step) -> int:

@@ -25,6 +25,10 @@ from bigseg.kernels.tracking.model import Flags, Floats, Indices
 _BATCH = 5000
 """Columns that are solved together unless one connected part has more."""
 
+_LARGE = 10_000
+"""Columns from which on a relaxation is solved by the interior point method, with crossover to a vertex: the dual
+simplex needs as many steps as a third of the columns, and each takes the longer the more there are."""
+
 _TIGHT = 1e-7
 """Reduced costs, and distances from integers, that count as 0; HiGHS' own tolerance."""
 
@@ -106,7 +110,7 @@ def _solve(
         A_ub=matrix if len(limit) else None,
         b_ub=limit if len(limit) else None,
         bounds=np.stack([lower, upper], axis=1),
-        method="highs-ds",
+        method="highs-ipm" if len(cost) > _LARGE else "highs-ds",
         options=options,
     )
     _check(relaxed.status, relaxed.x is not None, relaxed.message, len(cost), time_limit)

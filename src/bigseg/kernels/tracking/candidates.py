@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from bigseg.kernels.clusters import look_up
-from bigseg.kernels.tracking.model import Detections, Floats, Indices, Overlaps, Pair
+from bigseg.kernels.tracking.model import Detections, Flags, Floats, Indices, Overlaps, Pair
 from bigseg.kernels.tracking.motion import local_motion
 
 _NEIGHBOURHOODS = (4, 2, 2, 1, 1, 1)
@@ -55,7 +55,7 @@ class LinkCosts:
     """Cost of any division, however good."""
     asymmetry: float = 0.2
     """Cost of a division one of whose daughters is e times as large as the other."""
-    separation: float = 0.2
+    separation: float = 0.1
     """Cost of a division whose daughters are 2 D apart, the distance of neighbours."""
     appearance: float = 1.0
     """Cost of an object that was not there before."""
@@ -81,6 +81,7 @@ def candidates(
     drift_um: NDArray[np.float64] | tuple[float, float, float] = (0.0, 0.0, 0.0),
     gap: int = 1,
     scale_um: float | None = None,
+    parent: Indices | None = None,
 ) -> Pair:
     """Make the candidate events of two consecutive time points.
 
@@ -93,6 +94,8 @@ def candidates(
             of ``before``; it is added to the positions of ``before``.
         gap: 1, or more if time points are missing between the two: D is multiplied with it.
         scale_um: D for a gap of 1; None takes it from the detections.
+        parent: (m,) int64 smallest detection of ``after`` that contains each, -1 for none, where they are nested: what
+            is nested is never both daughters of one mother. None if they are not.
 
     Returns:
         The events. They depend on nothing but the arguments, and not on the order of ``overlaps``.
@@ -117,7 +120,7 @@ def candidates(
         links = _links(drifted, before, after, shared, costs, scale, moved)
 
     alone = disappearance[links.source] + appearance[links.target]
-    divisions, ends, division_cost = _divisions(links, before, after, costs, scale)
+    divisions, ends, division_cost = _divisions(links, before, after, costs, scale, parent)
     best = np.minimum(links.cost, alone)[ends]
     kept = division_cost < (best + appearance[divisions[:, :0:-1]]).min(axis=1)
     divisions, division_cost = divisions[kept], division_cost[kept]
@@ -184,7 +187,8 @@ def _links(
     reach = 4 * scale if costs.max_distance == "auto" else costs.max_distance
     position = drifted if motion is None else drifted + motion
     m = max(len(after.ids), 1)
-    key = np.unique(np.concatenate([_near(position, after.position_um, costs.neighbours, reach), shared[0]]))
+    key = np.sort(np.concatenate([_near(position, after.position_um, costs.neighbours, reach), shared[0]]))
+    key = key[np.diff(key, prepend=-1) > 0]  # np.unique takes several times as long
     source, target = key // m, key % m
     volume = np.zeros(len(key))
     volume[np.searchsorted(key, shared[0])] = shared[1]
@@ -233,14 +237,28 @@ def _closest(links: _Links, n: int, number: int) -> Indices:
     return closest
 
 
+def _nested(one: Indices, other: Indices, parent: Indices) -> Flags:
+    """(k,) whether one of two detections contains the other; what becomes of a row of -1 is left open."""
+    above = np.append(parent, -1)
+    found = np.zeros(len(one), bool)
+    for inner, outer in ((one, other), (other, one)):
+        place = above[inner]
+        while (place >= 0).any():
+            found |= place == outer
+            place = above[place]
+    return found
+
+
 def _divisions(
-    links: _Links, before: Detections, after: Detections, costs: LinkCosts, scale: float
+    links: _Links, before: Detections, after: Detections, costs: LinkCosts, scale: float, parent: Indices | None
 ) -> tuple[Indices, Indices, Floats]:
     """Divisions (d, 3) from all pairs of the closest links of each mother, the two links of each, and the costs."""
     closest = _closest(links, len(before.ids), costs.daughters)
     one, other = np.triu_indices(closest.shape[1], 1)
     a, b = closest[:, one].ravel(), closest[:, other].ravel()
     there = (a >= 0) & (b >= 0)
+    if parent is not None:
+        there &= ~_nested(links.target[a], links.target[b], parent)
     a, b = np.minimum(a, b)[there], np.maximum(a, b)[there]  # links ascend by target
     mother, first, second = links.source[a], links.target[a], links.target[b]
     v, x, y = before.volume_um3[mother], after.volume_um3[first], after.volume_um3[second]

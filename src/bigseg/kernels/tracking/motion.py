@@ -34,7 +34,9 @@ def local_motion(position: Floats, step: Floats, source: Indices, target: Indice
 
 def _cheapest(end: Indices, cost: Floats) -> np.ndarray:
     """Whether each link is the cheapest at its end; of equal ones the first."""
-    order = np.lexsort((cost, end))
+    least = np.full(int(end.max(initial=-1)) + 1, np.inf)
+    np.minimum.at(least, end, cost)
+    rows = np.flatnonzero(cost == least[end])
     cheapest = np.zeros(len(end), bool)
-    cheapest[order[np.flatnonzero(np.diff(end[order], prepend=-1))]] = True
+    cheapest[rows[np.unique(end[rows], return_index=True)[1]]] = True
     return cheapest

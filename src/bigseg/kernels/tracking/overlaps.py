@@ -10,30 +10,19 @@ from bigseg.kernels.contingency import count_pairs
 from bigseg.kernels.pairs import distinct_pairs
 
 
-def count_overlaps(
-    before: np.ndarray, after: np.ndarray, boundary: tuple[np.ndarray, np.ndarray] | None = None
-) -> dict[str, np.ndarray]:
+def count_overlaps(before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
     """Count the pairs of objects in a box.
 
     Args:
         before: (z, y, x) unsigned labels of the earlier time point, 0 is no object.
         after: (z, y, x) labels of the later one.
-        boundary: boundary maps of both, uint8, 255 = boundary.
 
     Returns:
-        Columns ``source``, ``target`` (uint64, objects), ``voxels`` (uint64), ascending by (source, target); with
-        boundary maps also ``evidence`` (uint64): the sum over the voxels of the larger of the two values, so that a
-        voxel counts as boundary which is one at either time.
+        Columns ``source``, ``target`` (uint64, objects), ``voxels`` (uint64), ascending by (source, target).
     """
     found = count_pairs(before, after)
     both = (found.result > 0) & (found.truth > 0)
-    columns = {"source": found.result[both], "target": found.truth[both], "voxels": found.count[both]}
-    if boundary is None:
-        return columns
-    here = (before > 0) & (after > 0)
-    pairs = distinct_pairs(before[here].astype(np.uint64), after[here].astype(np.uint64))
-    evidence = pairs.add_up(np.maximum(*boundary)[here].astype(np.float64))
-    return {**columns, "evidence": evidence.astype(np.uint64)}
+    return {"source": found.result[both], "target": found.truth[both], "voxels": found.count[both]}
 
 
 def add_up_overlaps(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

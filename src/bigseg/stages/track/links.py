@@ -80,10 +80,12 @@ class TrackLinks(PairStep, WholeStep):
         if nested:
             overlaps = nested_overlaps(self.layout, times, overlaps)
         table = "candidates" if nested else "fragments"
-        before, after = (detections_of(read_table(self.layout.table("track", table, time))) for time in times)
+        found, later = (read_table(self.layout.table("track", table, time)) for time in times)
+        before, after = detections_of(found), detections_of(later)
         costs, drift = LinkCosts(**self.parameters["costs"]), np.array(read_drift(self)) * voxel_size
         scale = nested_spacing(self.layout, times) if nested else None
-        pair = candidates(before, after, overlaps, costs, drift, self.gap, scale_um=scale)
+        parent = later["parent"] if nested else None
+        pair = candidates(before, after, overlaps, costs, drift, self.gap, scale, parent)
         if nested:
             pair = weighed(self.layout, times, pair)
             written = pair_tables(pair)

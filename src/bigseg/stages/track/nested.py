@@ -26,6 +26,9 @@ from bigseg.volumes.tables import Table, read_table
 _LARGEST = 255.0
 """What the boundary map is at a boundary."""
 
+_LARGEST_CLUSTER = 20
+"""Largest candidate, in volumes of the fragment in which the median voxel lies: more pieces than cells come in."""
+
 
 def hierarchy_tables(fragments: Table, contacts: Table, settings: dict[str, Any]) -> dict[str, Table]:
     """The tables of the candidates of a time point.
@@ -39,7 +42,7 @@ def hierarchy_tables(fragments: Table, contacts: Table, settings: dict[str, Any]
         ``candidates``, one row each, and ``nesting``, each fragment with the candidates that contain it.
     """
     told = {field.name: settings[field.name] for field in fields(Limits)}
-    limits = Limits(**{**told, "maximum_volume_um3": told["maximum_volume_um3"] or np.inf})
+    limits = Limits(**{**told, "maximum_volume_um3": _largest(told["maximum_volume_um3"], fragments["volume_um3"])})
     area = contacts["count"]
     found = build(
         detections_of(fragments), contacts["u"], contacts["v"], area, contacts["outside"] / (_LARGEST * area), limits
@@ -56,6 +59,21 @@ def hierarchy_tables(fragments: Table, contacts: Table, settings: dict[str, Any]
         },
         "nesting": {"leaf": found.leaf, "candidate": found.candidate},
     }
+
+
+def _largest(told: float | str | None, volumes: NDArray[np.float64]) -> float:
+    """The largest volume of a candidate.
+
+    What all merges to in the end has nothing left to be merged with, so it seems to persist: in a dense tissue it would
+    outweigh all cells.
+    """
+    if told is None or not len(volumes):
+        return np.inf
+    if told != "auto":
+        return float(told)
+    ascending = np.sort(volumes)
+    total = np.cumsum(ascending)
+    return float(_LARGEST_CLUSTER * ascending[np.searchsorted(total, total[-1] / 2)])
 
 
 def read_hierarchy(layout: Layout, time: int) -> Hierarchy:

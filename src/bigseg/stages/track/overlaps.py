@@ -13,8 +13,6 @@ from bigseg.stages.track.settings import VERSION, PairStep, largest_shift, movie
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
-
     from bigseg.config import Config
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
@@ -28,12 +26,11 @@ class TrackOverlaps(PairStep, BlockStep):
 
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
-        """The largest drift, and whether the boundary map counts as well."""
+        """The largest drift."""
         return {
             **grid_parameters(plan),
             **movie_parameters(plan),
             "largest_shift": list(largest_shift(config, plan)),
-            "evidence": config.track.method == "volume",
         }
 
     def needs_within(self, box: Box) -> list[Need]:
@@ -44,11 +41,6 @@ class TrackOverlaps(PairStep, BlockStep):
             Need("segment.blocks", self.grid.touching(box), total),
             Need("segment.blocks", self.grid.touching(before), total, time=self.previous),
         ]
-        if self.parameters["evidence"]:
-            found += [
-                Need("predict.blocks", self.grid.touching(box), total),
-                Need("predict.blocks", self.grid.touching(before), total, time=self.previous),
-            ]
         if any(self._largest):
             found.append(Need("track.drift", [0], in_key=False))
         return found
@@ -74,14 +66,16 @@ class TrackOverlaps(PairStep, BlockStep):
         import numpy as np
 
         from bigseg.kernels.tracking.overlaps import count_overlaps
+        from bigseg.volumes.store import VolumeArray
         from bigseg.volumes.tables import write_table
 
         here, there = shared_boxes(self.grid.box(piece), self._drift, self.grid.shape)
         if here.size:
-            columns = count_overlaps(*self._read(here, there))
+            store = VolumeArray(self.layout.labels(), "tzyx", self.grid.shape)
+            columns = count_overlaps(store.read(self.previous, 0, there), store.read(self.time, 0, here))
         else:
             nothing = np.zeros((0, 0, 0), np.uint64)
-            columns = count_overlaps(nothing, nothing, (nothing, nothing) if self.parameters["evidence"] else None)
+            columns = count_overlaps(nothing, nothing)
         (path,) = self.tables(piece)
         write_table(path, columns)
         return Outcome(digest_arrays(*columns.values()), {"pairs": len(columns["source"])})
@@ -89,18 +83,6 @@ class TrackOverlaps(PairStep, BlockStep):
     def rehash(self, piece: int, record: Record) -> str:
         """The table."""
         return digest_tables(self.tables(piece))
-
-    def _read(self, here: Box, there: Box) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
-        """Labels before and after, and both boundary maps if they count."""
-        from bigseg.volumes.image import read_boundary
-        from bigseg.volumes.store import VolumeArray
-
-        store, shape = VolumeArray(self.layout.labels(), "tzyx", self.grid.shape), self.grid.shape
-        before, after = store.read(self.previous, 0, there), store.read(self.time, 0, here)
-        if not self.parameters["evidence"]:
-            return before, after, None
-        earlier = read_boundary(self.layout, self.previous, there, shape)
-        return before, after, (earlier, read_boundary(self.layout, self.time, here, shape))
 
     @property
     def _largest(self) -> Triple:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bigseg.kernels.tracking.as_volume import Contacts, tracks_as_volume
+from bigseg.kernels.tracking.as_volume import Contacts, shared_parts, tracks_as_volume
 from bigseg.kernels.tracking.overlaps import add_up_overlaps
 from bigseg.layout import Layout
 from bigseg.stages.step import Parameters
@@ -22,23 +22,26 @@ def by_volume(layout: Layout, parameters: Parameters) -> tuple[Table, list[Table
     times: list[int] = parameters["times"]
     fragments = [read_table(layout.table("track", "fragments", time)) for time in times]
     contacts = [_contacts(read_table(layout.table("track", "contacts", time))) for time in times]
-    overlaps = [_overlaps(layout, time, parameters["blocks"]) for time in times[1:]]
-    settings = parameters["volume"]
+    voxel = float(np.prod(parameters["voxel_size_um"]))
     ids = [found["id"] for found in fragments]
+    sizes = [found["volume_um3"] / voxel for found in fragments]
+    overlaps = [
+        shared_parts(_overlaps(layout, time, parameters["blocks"]), (ids[t], ids[t + 1]), (sizes[t], sizes[t + 1]))
+        for t, time in enumerate(times[1:])
+    ]
+    settings = parameters["volume"]
     found = tracks_as_volume(ids, contacts, overlaps, settings["beta"], settings["minimum_length"])
     rows = [_rows(time, table, tracks) for time, table, tracks in zip(times, fragments, found.tracks, strict=True)]
     names = [{"id": table["id"], "track": tracks} for table, tracks in zip(fragments, found.tracks, strict=True)]
-    return _table(pd.concat(rows, ignore_index=True)), names
+    return _table(pd.concat(rows, ignore_index=True), found.parent), names
 
 
 def _contacts(table: Table) -> Contacts:
     return Contacts(table["u"], table["v"], table["count"], table["outside"] / (_LARGEST * table["count"]))
 
 
-def _overlaps(layout: Layout, time: int, blocks: int) -> Contacts:
-    table = add_up_overlaps([read_table(layout.table("track", "overlaps", time, block)) for block in range(blocks)])
-    count = table["voxels"].astype(np.float64)
-    return Contacts(table["source"], table["target"], count, table["evidence"] / (_LARGEST * count))
+def _overlaps(layout: Layout, time: int, blocks: int) -> Table:
+    return add_up_overlaps([read_table(layout.table("track", "overlaps", time, block)) for block in range(blocks)])
 
 
 def _rows(time: int, fragments: Table, tracks: NDArray[np.uint32]) -> pd.DataFrame:
@@ -54,16 +57,19 @@ def _rows(time: int, fragments: Table, tracks: NDArray[np.uint32]) -> pd.DataFra
     return merged
 
 
-def _table(rows: pd.DataFrame) -> Table:
-    """The table of tracks; what looks like a division is one track, because it is one component."""
+def _table(rows: pd.DataFrame, parent: NDArray[np.uint32]) -> Table:
+    """The table of tracks."""
+    track = rows["track"].to_numpy(np.int64)
     span = rows.groupby("track")["time"].agg(["min", "max"])
-    number = len(rows)
+    generation = np.zeros(len(parent) + 1, np.uint16)
+    for number in np.flatnonzero(parent) + 1:  # parents come before their daughters
+        generation[number] = generation[parent[number - 1]] + 1
     return {
         "time": rows["time"].to_numpy(np.int32),
         "object": rows["id"].to_numpy(np.uint64),
-        "track": rows["track"].to_numpy(np.uint32),
-        "parent": np.zeros(number, np.uint32),
-        "generation": np.zeros(number, np.uint16),
+        "track": track.astype(np.uint32),
+        "parent": parent[track - 1],
+        "generation": generation[track],
         "start": span["min"].loc[rows["track"]].to_numpy(np.int32),
         "end": span["max"].loc[rows["track"]].to_numpy(np.int32),
         **{name: rows[name].to_numpy(np.float64) for name in (*_POSITION, "volume_um3")},

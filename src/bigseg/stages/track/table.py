@@ -32,7 +32,8 @@ class TrackTable(WholeStep):
         if settings.method != "volume":
             return {**movie_parameters(plan), "nested": settings.method in NESTED}
         volume = settings.volume.model_dump()
-        return {**movie_parameters(plan), "blocks": plan.grid.number_of_blocks, "volume": volume}
+        size = {"blocks": plan.grid.number_of_blocks, "voxel_size_um": list(plan.voxel_size_um)}
+        return {**movie_parameters(plan), **size, "volume": volume}
 
     def needs(self, piece: int) -> list[Need]:
         """The detections of all time points, and their tracks or what they share."""
