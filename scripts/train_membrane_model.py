@@ -1,6 +1,6 @@
 """Train the membrane network that ships with bigseg, on synthetic stains alone: ``train_membrane_model.py FOLDER``.
 
-FOLDER takes the volumes (about 100 MB) and the training's state; a second call goes on where the first one stopped.
+FOLDER takes the volumes (about 250 MB) and the training's state; a second call goes on where the first one stopped.
 Cells are those of :class:`bigseg.kernels.tissue.Tissue` in many sizes and proportions, and crops of real cell shapes
 (labels only) from ``../shared/data/membranes/cell_labels.h5`` where that file is; stains are those of
 :mod:`bigseg.training.stain`. Everything follows from the seed. No real image is used.
@@ -12,7 +12,10 @@ import argparse
 import json
 import os
 import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,14 +23,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import h5py
 import numpy as np
+import torch
 from scipy import ndimage
 
 from bigseg.config.training import Training
 from bigseg.geometry.box import Box, Triple
 from bigseg.kernels.tissue import Tissue
-from bigseg.training.loop import train
+from bigseg.networks.description import ModelSpec
+from bigseg.networks.model import load_model
+from bigseg.networks.unet import UNet, build
+from bigseg.training.data import LabelledVolume
+from bigseg.training.export import export_best
+from bigseg.training.loop import architecture_of, preprocessing_of, train
 from bigseg.training.stain import Stain, render
 from bigseg.training.targets import find_boundaries
+from bigseg.training.validate import validate
 
 GEOMETRY = Path(__file__).resolve().parents[2] / "shared" / "data" / "membranes" / "cell_labels.h5"
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -87,8 +97,8 @@ def diameter(labels: np.ndarray, sampling: tuple[float, float, float]) -> float:
     return float(np.cbrt(np.median(sizes) * np.prod(sampling) * 6 / np.pi))
 
 
-def make_volume(path: Path, seed: list[int], geometry: np.ndarray | None) -> None:
-    """Write one volume with its labels, unless it is there."""
+def make_volume(path: Path, seed: list[int], geometry: np.ndarray | None, *, dense: bool) -> None:
+    """Write one volume with its labels, unless it is there; ``dense`` as for :meth:`Stain.draw`."""
     if path.exists():
         return
     rng = np.random.default_rng(seed)
@@ -99,7 +109,7 @@ def make_volume(path: Path, seed: list[int], geometry: np.ndarray | None) -> Non
             labels, sampling = voronoi_cells(rng)
         if find_boundaries(labels).mean() < MOST_BOUNDARY:
             break
-    stain = Stain.draw(rng)
+    stain = Stain.draw(rng, dense=dense)
     size = diameter(labels, sampling)
     stain = replace(stain, blur=min(stain.blur, MOST_BLUR * size), thickness=min(stain.thickness, MOST_WALL * size))
     image = render(labels, stain, sampling, rng)
@@ -119,17 +129,32 @@ class Part(NamedTuple):
         name: of the folder with its model.
         rate: the largest learning rate.
         target: what the network learns to show.
+        dense: whether some cells are as bright as walls, see :class:`Stain`.
     """
 
     name: str
     rate: float
     target: dict[str, float]
+    dense: bool = False
 
 
 PARTS = (
     Part("membrane", 2e-3, {"grow": 1.0}),
     Part("second", 1e-3, {"grow": 1.0}),
+    Part("third", 1e-3, {"softness": 1.0}),
+    Part("fourth", 1e-3, {"softness": 1.0}, dense=True),
 )
+
+
+AVERAGED = ("second", "third", "fourth")
+"""The parts whose mean is the model."""
+MEAN = "mean"
+"""Of the folder with that model."""
+
+
+def volume_path(folder: Path, kind: str, i: int, *, dense: bool) -> Path:
+    """Where a volume lies."""
+    return folder / f"{kind}{'_dense' if dense else ''}{i:03d}.h5"
 
 
 def configuration(folder: Path, number: int, epochs: int, seed: int, start: Path | None) -> Training:
@@ -137,7 +162,7 @@ def configuration(folder: Path, number: int, epochs: int, seed: int, start: Path
     part = PARTS[number]
 
     def volumes(kind: str, count: int) -> list[dict[str, object]]:
-        paths = [str(folder / f"{kind}{i:03d}.h5") for i in range(count)]
+        paths = [str(volume_path(folder, kind, i, dense=part.dense)) for i in range(count)]
         return [{"raw": {"path": p, "key": "raw"}, "label": {"path": p, "key": "label"}} for p in paths]
 
     return Training.model_validate(
@@ -175,6 +200,36 @@ def configuration(folder: Path, number: int, epochs: int, seed: int, start: Path
     )
 
 
+def average(folder: Path, seed: int, epochs: Sequence[int]) -> dict[str, float]:
+    """Write the model whose weights are the mean of those of ``AVERAGED``; its scores on the volumes with dense cells.
+
+    Models that one training leads to from another lie in one basin, and the mean of their weights generalises better
+    than each (Wortsman et al. 2022, "Model soups").
+    """
+    config = configuration(folder, len(PARTS) - 1, epochs[-1], seed, None)
+    config = config.model_copy(update={"output": str(folder / MEAN)})
+    network = build(architecture_of(config))
+    states = []
+    for name in AVERAGED:
+        trained = load_model(ModelSpec(path=str(folder / name))).network
+        assert isinstance(trained, UNet)
+        states.append(trained.state_dict())
+    mean = {
+        key: torch.stack([state[key].double() for state in states]).mean(0).to(value.dtype)
+        for key, value in states[0].items()
+    }
+    network.load_state_dict(mean)
+    with ExitStack() as stack:
+        steps = preprocessing_of(config)
+        compare = [
+            stack.enter_context(LabelledVolume(spec, f"validate_on.{i}", steps))
+            for i, spec in enumerate(config.validate_on)
+        ]
+        found = asdict(validate(network, compare, config, torch.device("cpu"), torch.bfloat16))
+        export_best(config, network, compare[0], steps, sum(epochs), found)
+    return found
+
+
 def ship(model: Path) -> None:
     """Copy the model to where it ships from, with its card."""
     SHIPPED.mkdir(parents=True, exist_ok=True)
@@ -193,9 +248,9 @@ def main() -> None:
         "--epochs",
         type=int,
         nargs=len(PARTS),
-        default=(14, 5),
+        default=(14, 5, 20, 10),
         metavar="N",
-        help="epochs of 100 iterations of each of the trainings (14 5)",
+        help="epochs of 100 iterations of each of the trainings (14 5 20 10)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another number, another model (0)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the network (1)")
@@ -206,17 +261,20 @@ def main() -> None:
     if GEOMETRY.exists():
         with h5py.File(GEOMETRY, "r") as file:
             geometry = file["label"][...]
-    for kind, count in (("learn", VOLUMES), ("compare", COMPARED)):
+    for dense, (kind, count) in product((False, True), (("learn", VOLUMES), ("compare", COMPARED))):
         for i in range(count):
-            stream = [arguments.seed, len(kind), i]
-            make_volume(arguments.folder / f"{kind}{i:03d}.h5", stream, geometry)
+            stream = [arguments.seed, len(kind), i, *([1] if dense else [])]
+            make_volume(volume_path(arguments.folder, kind, i, dense=dense), stream, geometry, dense=dense)
     model: Path | None = None
+    outcomes = {}
     for number, epochs in enumerate(arguments.epochs):
         done = train(configuration(arguments.folder, number, epochs, arguments.seed, model), threads=arguments.threads)
         model = Path(done.model)
+        outcomes[PARTS[number].name] = {"epoch": done.best_epoch, "adapted_rand_error": done.best_score}
+    scores = average(arguments.folder, arguments.seed, arguments.epochs)
     if arguments.ship:
-        ship(Path(done.model))
-    print(json.dumps(asdict(done)))
+        ship(arguments.folder / MEAN)
+    print(json.dumps({"parts": outcomes, "mean": scores}))
 
 
 if __name__ == "__main__":

@@ -76,7 +76,8 @@ def score(data: DataSet, block_shape: list[int], recipe: dict[str, Any]) -> dict
             **recipe,
         }
         run_here(Workflow(settings, "benchmark"), STAGES)
-        result = Input(path=f"{folder}/results/s.ome.zarr", key="labels/segmentation")
+        # Their group comes with the pyramid only.
+        result = Input(path=f"{folder}/results/s.ome.zarr", key="labels/segmentation/0")
         for name, roi in data.rois.items():
             with open_source(result) as labels, open_source(data.truth) as truth:
                 both = zip(labels.header.volume_shape, truth.header.volume_shape, strict=True)

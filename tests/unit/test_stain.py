@@ -77,3 +77,19 @@ def test_the_same_generator_gives_the_same_image() -> None:
     stain = Stain.draw(np.random.default_rng(3))
     assert np.array_equal(stained(stain, seed=1), stained(stain, seed=1))
     assert not np.array_equal(stained(stain, seed=1), stained(stain, seed=2))
+
+
+def test_dense_cells_are_about_as_bright_as_walls() -> None:
+    image = stained(replace(PLAIN, dense=1.0)).astype(int)
+    wall, bodies = image[:, :, 11:13].mean(), (image[:, :, 4].mean(), image[:, :, 20].mean())
+    for body in bodies:
+        assert 0.35 * wall < body < 1.15 * wall
+    assert stained(PLAIN)[:, :, 4].mean() < 0.1 * wall
+
+
+def test_only_who_asks_for_dense_cells_draws_them_and_the_rest_is_the_same() -> None:
+    plain = [Stain.draw(np.random.default_rng(seed)) for seed in range(40)]
+    dense = [Stain.draw(np.random.default_rng(seed), dense=True) for seed in range(40)]
+    assert all(stain.dense == 0 for stain in plain)
+    assert 0.5 < np.mean([stain.dense > 0 for stain in dense]) < 0.9
+    assert [replace(stain, dense=0.0) for stain in dense] == plain

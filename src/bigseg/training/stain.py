@@ -40,6 +40,7 @@ class Stain:
         grain: smoothing of the noise, as resampling or deconvolution leave it.
         gamma: exponent of the response.
         exposure: brightness of a well stained wall relative to full scale; more than 1 saturates.
+        dense: share of the cells whose bodies are about as bright as the walls.
     """
 
     weak_walls: float
@@ -59,10 +60,11 @@ class Stain:
     grain: float
     gamma: float
     exposure: float
+    dense: float = 0.0
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> Stain:
-        """A random one: most are fair, some are bad."""
+    def draw(cls, rng: np.random.Generator, *, dense: bool = False) -> Stain:
+        """A random one: most are fair, some are bad; only with ``dense`` are there cells as bright as walls."""
 
         def log(low: float, high: float) -> float:
             return float(np.exp(rng.uniform(np.log(low), np.log(high))))
@@ -88,6 +90,7 @@ class Stain:
             grain=maybe(0.4, 0.3, 1.3),
             gamma=log(0.6, 1.6),
             exposure=rng.uniform(0.6, 1.5),
+            dense=maybe(0.7, 0.03, 0.4) if dense else 0.0,
         )
 
 
@@ -155,6 +158,9 @@ def _bodies(labels: np.ndarray, stain: Stain, step: Floats, rng: np.random.Gener
     number = flat.reshape(labels.shape)
     brightness = stain.body * rng.uniform(0.3, 1.0, len(ids))
     inside = labels > 0
+    if stain.dense > 0:
+        chosen = rng.random(len(ids)) < stain.dense
+        brightness = np.where(chosen, rng.uniform(0.4, 1.1, len(ids)), brightness)
     if ids[0] == 0:
         brightness[0] = stain.background
     body = brightness[number].astype(np.float32)
