@@ -15,7 +15,7 @@ from pipeline_checks import Settings, digests, done, layout, run, settings
 
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
-from bigseg.kernels.tissue_movie import MEMBRANES, TissueMovie
+from bigseg.kernels.synthetic.tissue_movie import MEMBRANES, TissueMovie
 from bigseg.planning.workflow import Workflow
 
 MOVIE = TissueMovie(
