@@ -144,8 +144,9 @@ def _input(path: str, key: str | None, axes: str | None) -> Input:
         return Input(path=_absolute(path), key=key, axes=axes)
     except ValidationError as error:
         first = error.errors()[0]
+        message = first["msg"].removeprefix("Value error, ")
         raise UserError(
-            f"--{first['loc'][0]}: {first['input']!r} is not allowed: {first['msg']}", "see `bigseg init --help`"
+            f"--{first['loc'][0]}: {first['input']!r} is not allowed: {message}", "see `bigseg init --help`"
         ) from error
 
 
