@@ -1,7 +1,7 @@
 """Write a synthetic tissue with known truth as TIFFs: ``tissue_t0.tif``, ``truth_t0.tif`` and so on.
 
-The voxels are those of :class:`bigseg.kernels.tissue.Tissue`, a plant-like tissue with stained walls. With ``--movie``
-they are those of :class:`bigseg.kernels.tissue_movie.TissueMovie`, whose cells move, divide and die:
+The voxels are those of :class:`bigseg.kernels.synthetic.tissue.Tissue`, a plant-like tissue with stained walls. With
+``--movie`` they are those of :class:`bigseg.kernels.synthetic.tissue_movie.TissueMovie`: cells move, divide and die:
 ``movie_t0_c0.tif`` (walls), ``movie_t0_c1.tif`` (nuclei), ``truth_t0.tif`` and so on, and ``truth_lineage.txt`` with a
 line for each cell that is seen (label, first and last time point, label of the mother or 0). Without other options
 the tissue is that of ``make demo``; its movie is that of seed 7.
@@ -25,8 +25,8 @@ import tifffile
 
 from bigseg.geometry.box import Box
 from bigseg.kernels.lineage import appearing, restrict
-from bigseg.kernels.tissue import Tissue
-from bigseg.kernels.tissue_movie import MEMBRANES, NUCLEI, TissueMovie
+from bigseg.kernels.synthetic.tissue import Tissue
+from bigseg.kernels.synthetic.tissue_movie import MEMBRANES, NUCLEI, TissueMovie
 
 VERSION = 1
 """To be raised whenever the same parameters give other voxels."""

@@ -1,8 +1,8 @@
 """Train the membrane network that ships with bigseg, on synthetic stains alone: ``train_membrane_model.py FOLDER``.
 
 FOLDER takes the volumes (about 250 MB) and the training's state; a second call goes on where the first one stopped.
-Cells are those of :class:`bigseg.kernels.tissue.Tissue` in many sizes and proportions, and crops of real cell shapes
-(labels only) from ``../shared/data/membranes/cell_labels.h5`` where that file is; stains are those of
+Cells are those of :class:`bigseg.kernels.synthetic.tissue.Tissue` in many sizes and proportions, and crops of real
+cell shapes (labels only) from ``../shared/data/membranes/cell_labels.h5`` where that file is; stains are those of
 :mod:`bigseg.training.stain`. Everything follows from the seed. No real image is used.
 """
 
@@ -28,7 +28,7 @@ from scipy import ndimage
 
 from bigseg.config.training import Training
 from bigseg.geometry.box import Box, Triple
-from bigseg.kernels.tissue import Tissue
+from bigseg.kernels.synthetic.tissue import Tissue
 from bigseg.networks.description import ModelSpec
 from bigseg.networks.model import load_model
 from bigseg.networks.unet import UNet, build

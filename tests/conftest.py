@@ -15,7 +15,7 @@ import pytest
 import tifffile
 
 from bigseg.geometry.box import Box
-from bigseg.kernels.tissue import Tissue
+from bigseg.kernels.synthetic.tissue import Tissue
 
 # How fast an example is says more of the machine than of the code.
 hypothesis.settings.register_profile("bigseg", deadline=None)

@@ -24,7 +24,7 @@ import psutil
 import tifffile
 
 from bigseg.geometry.box import Box, Triple
-from bigseg.kernels.tissue import Tissue
+from bigseg.kernels.synthetic.tissue import Tissue
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SAMPLE = "cells"

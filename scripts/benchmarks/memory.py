@@ -27,8 +27,8 @@ import zarr
 from bigseg.geometry.batches import batch_name
 from bigseg.geometry.grid import Grid
 from bigseg.kernels.lineage import appearing, restrict
-from bigseg.kernels.tissue import Tissue
-from bigseg.kernels.tissue_movie import TissueMovie
+from bigseg.kernels.synthetic.tissue import Tissue
+from bigseg.kernels.synthetic.tissue_movie import TissueMovie
 from bigseg.planning.resources import SNAKEMAKE_MB
 from bigseg.planning.workflow import Workflow
 from bigseg.tracks.ctc import lineage_text

@@ -27,7 +27,7 @@ import zarr
 from bigseg.config.samples import owner
 from bigseg.geometry.batches import parse_batch
 from bigseg.geometry.grid import Grid
-from bigseg.kernels.tissue import Tissue
+from bigseg.kernels.synthetic.tissue import Tissue
 from bigseg.planning.workflow import Workflow
 from bigseg.resume.digest import digest_json
 from bigseg.resume.marker import Marker

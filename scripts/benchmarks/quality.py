@@ -22,7 +22,7 @@ import yaml
 from bigseg.config.samples import Input
 from bigseg.geometry.box import Box, triple
 from bigseg.geometry.roi import parse_roi
-from bigseg.kernels.tissue import Tissue
+from bigseg.kernels.synthetic.tissue import Tissue
 from bigseg.labels.scores import score_sources
 from bigseg.local import run_here
 from bigseg.planning.workflow import Workflow

@@ -21,7 +21,7 @@ import zarr
 
 from bigseg.geometry.box import Box
 from bigseg.geometry.grid import Grid
-from bigseg.kernels.tissue import Tissue
+from bigseg.kernels.synthetic.tissue import Tissue
 from bigseg.local import run_here
 from bigseg.planning.workflow import Workflow
 from bigseg.resume.ledger import step_ledgers, youngest

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, find_objects
 
 from bigseg.geometry.box import Box
-from bigseg.kernels.tissue import Tissue
+from bigseg.kernels.synthetic.tissue import Tissue
 
 OFFSETS = [[-2, 0, 0], [0, -4, 0], [0, 0, -4], [0, -8, 0], [0, 0, -8]]
 

@@ -13,7 +13,7 @@ import tifffile
 
 from bigseg.config.samples import Input
 from bigseg.geometry.box import Box
-from bigseg.kernels.tissue import Tissue
+from bigseg.kernels.synthetic.tissue import Tissue
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "benchmarks" / "quality.py"
 

@@ -16,7 +16,7 @@ from bigseg.geometry.grid import Grid
 from bigseg.kernels.contingency import count_pairs, merge
 from bigseg.kernels.derived_lineage import LineageFinder, find_places, merge_places
 from bigseg.kernels.lineage import Lineage, restrict
-from bigseg.kernels.tissue_movie import TissueMovie
+from bigseg.kernels.synthetic.tissue_movie import TissueMovie
 
 FLUO = Path("/work/shared/data/timelapse/fluo_n2dh_sim_10f.h5")
 

@@ -226,6 +226,17 @@ def test_real_data(tmp_path):
     assert "evaluate.scores" in planned(tmp_path / "run").steps("sample_ovule")
 
 
+def test_axes_of_the_image_are_those_of_its_truth(tmp_path):
+    with h5py.File(tmp_path / "movie.h5", "w") as file:
+        file["raw"], file["tracks"] = np.zeros((3, 20, 24), np.uint8), np.ones((3, 20, 24), np.uint16)
+    movie = tmp_path / "movie.h5"
+    init(tmp_path / "run", "--input", movie, "--key", "raw", "--axes", "tyx", "--truth", f"{movie}:tracks")
+    (sample,) = load_config(tmp_path / "run" / "config.yaml").samples.values()
+    assert sample.truth is not None
+    assert (sample.input.axes, sample.truth.axes) == ("tyx", "tyx")
+    assert planned(tmp_path / "run").plans["movie"].times == (0, 1, 2)
+
+
 @pytest.mark.workflow
 def test_snakemake_runs_from_the_folder(cells, tmp_path, command):
     """With the profile of the checkout, without a word about where anything lies."""

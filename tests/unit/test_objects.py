@@ -12,7 +12,7 @@ from skimage.measure import regionprops
 
 from bigseg.geometry.box import Box
 from bigseg.kernels.objects import measure_block, merge_measurements, object_table
-from bigseg.kernels.tissue import Tissue
+from bigseg.kernels.synthetic.tissue import Tissue
 
 VOXEL_SIZE = (2.0, 0.5, 0.25)
 

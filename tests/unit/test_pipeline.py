@@ -11,7 +11,7 @@ import pytest
 from pipeline_checks import BLOCKS, DATA, Settings, changed, digests, done, labels, run, scores, settings
 
 from bigseg.geometry.box import Box
-from bigseg.kernels.tissue import Tissue
+from bigseg.kernels.synthetic.tissue import Tissue
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bigseg.geometry.box import Box
 from bigseg.geometry.grid import Grid
 from bigseg.kernels.region_graph import EdgeTable, block_edges
-from bigseg.kernels.tissue import Tissue
+from bigseg.kernels.synthetic.tissue import Tissue
 
 COMPLEX = bic.graph.features.COMPLEX_EDGE_FEATURE_NAMES
 

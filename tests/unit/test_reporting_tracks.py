@@ -384,7 +384,7 @@ class TestPage:
 
     def test_scores(self, movie):
         found = {"det": 0.5, "tra": 0.25, "division_f1": None, "n_tracks_truth": 4, "new": 1.0}
-        write_json(movie.layout.result_folder / "tracking_scores.json", found)
+        write_json(movie.layout.result_folder / "tracking_scores.json", {"tracking": found})
         scores = read_tracking_scores(movie.layout)
         assert [(score.name, score.value) for score in scores] == [
             ("TRA", "0.2500"),

@@ -18,7 +18,7 @@ from bigseg.geometry.grid import Grid
 from bigseg.kernels.seam_errors import count_errors, matches
 from bigseg.kernels.seam_summary import BESIDE, expected_surface, nearest_faces, summarise
 from bigseg.kernels.seams import SeamSum, count_seams, is_control
-from bigseg.kernels.tissue import Tissue
+from bigseg.kernels.synthetic.tissue import Tissue
 from bigseg.reporting.seam_words import verdict
 
 SHAPES = st.tuples(*[st.integers(1, 7)] * 3)

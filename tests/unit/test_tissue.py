@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from bigseg.geometry.box import Box
-from bigseg.kernels import tissue as kernel
-from bigseg.kernels import tissue_tiles
-from bigseg.kernels.tissue import Tissue
+from bigseg.kernels.synthetic import tissue as kernel
+from bigseg.kernels.synthetic import tissue_tiles
+from bigseg.kernels.synthetic.tissue import Tissue
 
 ORGAN = Tissue((33, 70, 61), seed=3)
 BLOCK = Tissue((24, 50, 50), cell_diameter_um=5.0, outline=False, seed=4)

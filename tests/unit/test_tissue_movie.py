@@ -16,11 +16,11 @@ from scipy import ndimage
 from bigseg.config.samples import Input
 from bigseg.geometry.box import Box
 from bigseg.geometry.grid import Grid
-from bigseg.kernels import cell_life
-from bigseg.kernels import tissue_movie as kernel
-from bigseg.kernels.cell_life import CellLife, lengthening, present, relative_positions
 from bigseg.kernels.lineage import Lineage, appearing, restrict
-from bigseg.kernels.tissue_movie import MEMBRANES, NUCLEI, TissueMovie
+from bigseg.kernels.synthetic import cell_life
+from bigseg.kernels.synthetic import tissue_movie as kernel
+from bigseg.kernels.synthetic.cell_life import CellLife, lengthening, present, relative_positions
+from bigseg.kernels.synthetic.tissue_movie import MEMBRANES, NUCLEI, TissueMovie
 from bigseg.volumes.source import open_source
 
 ORGAN = TissueMovie((21, 50, 44), times=9, drift=(0.3, 1.5, -0.7), seed=3)

@@ -15,8 +15,9 @@ from pipeline_checks import Settings, digests, done, layout, run, settings
 
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
-from bigseg.kernels.tissue_movie import MEMBRANES, TissueMovie
+from bigseg.kernels.synthetic.tissue_movie import MEMBRANES, TissueMovie
 from bigseg.planning.workflow import Workflow
+from bigseg.reporting.tracks.words import read_tracking_scores
 
 MOVIE = TissueMovie(
     (16, 64, 64),
@@ -81,6 +82,10 @@ def test_tracks_are_right(whole):
     assert found["seg"] == found["det"] == 1
     assert found["tra"] > 0.97
     assert found["n_divisions_truth"] >= 3
+    # The report reads the same file.
+    told = {score.name: score.value for score in read_tracking_scores(layout(whole))}
+    assert told["TRA"] == f"{found['tra']:.4f}"
+    assert not any("{" in value for value in told.values())
 
 
 def test_what_is_painted_is_what_the_table_says(whole):

@@ -321,3 +321,12 @@ def test_the_lineage_of_a_truth_is_looked_at_before_anything_runs(tmp_path):
         plan(truth=volume, truth_lineage=str(lineage))
     lineage.write_text(lineage_text(LINEAGE))
     assert "evaluate.scores" in plan(truth=volume, truth_lineage=str(lineage))
+
+
+@pytest.mark.parametrize(("form", "output"), [("ctc", "out"), ("geff", "out.geff"), ("napari", "out.csv")])
+def test_tracks_of_an_earlier_run_are_not_exported(result, form, output):
+    listed = result / "labels" / "zarr.json"
+    listed.write_text(json.dumps({"attributes": {"ome": {"labels": ["segmentation", "tracks"]}}}))
+    succeeds(str(result), output, "--format", form)
+    listed.write_text(json.dumps({"attributes": {"ome": {"labels": ["segmentation"]}}}))
+    assert "lists no tracks" in fails(str(result), output, "--format", form, "--overwrite")

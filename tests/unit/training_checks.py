@@ -10,7 +10,7 @@ import numpy as np
 
 from bigseg.config.training import Training
 from bigseg.geometry.box import Box
-from bigseg.kernels.tissue import Tissue
+from bigseg.kernels.synthetic.tissue import Tissue
 
 
 def write_tissue(path: Path, seed: int = 0, shape: tuple[int, int, int] = (16, 48, 48)) -> Path:

@@ -70,7 +70,7 @@ def check_comparable(labels: VolumeHeader, truth: VolumeHeader, name: str, optio
         raise UserError(
             f"the shapes (t, c, z, y, x) differ: the {name} has {labels.shape}, the truth {truth.shape}",
             "give label volumes of the same region and time points, at the same resolution; with --time, one of them "
-            "may hold that time point alone",
+            "may hold that time point alone; where a file does not tell its axes, name them (see --help)",
         )
     check_labels(labels, name, options)
     check_labels(truth, "truth", "--truth-")

@@ -18,6 +18,7 @@ from bigseg.networks.checkpoint import read_state
 from bigseg.networks.description import ModelDescription, Operation, with_z
 from bigseg.networks.model import Facts, Model, load_onnx, load_scripted, load_unet
 from bigseg.networks.processing import check_operations
+from bigseg.networks.shipped import shipped_models
 
 _UNITS = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3}
 _NO_EFFECT = ("ensure_dtype",)
@@ -82,7 +83,9 @@ def _read_description(source: Path | str, origin: str) -> Any:
         found = load_description(where, format_version="latest", perform_io_checks=False)
     except Exception as error:  # whatever the network or a damaged archive leads to
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        remedy = "check the path" if isinstance(source, Path) else "check the path, or that this machine is online"
+        remedy = "check the path"
+        if not isinstance(source, Path):
+            remedy += f", name a model that comes with bigseg ({', '.join(shipped_models())}), or go online"
         raise UserError(f"{origin}: cannot be read as a BioImage.IO package ({reason})", remedy) from error
     if isinstance(found, InvalidDescr):
         first = next(iter(found.validation_summary.errors), None)

@@ -73,12 +73,12 @@ def write_initial_config(
         lines.append("  voxel size unknown: 1 µm cubes are assumed; correct voxel_size_um in config.yaml")
     else:
         lines.append(f"  voxel size (z, y, x) {list(header.voxel_size_um)} µm")
+    # What tells the axes of the image tells those of its labels, unless the image has channels.
+    told = {"axes": axes} if axes is not None and "c" not in axes else {}
     if truth is not None:
-        sample["truth"] = _labels(truth)
+        sample["truth"] = {**_labels(truth), **told}
     if segmentation is not None:
-        # What tells the axes of the image tells those of its labels, unless the image has channels.
-        told = axes is not None and "c" not in axes
-        sample["segmentation"] = {**_labels(segmentation), **({"axes": axes} if told else {})}
+        sample["segmentation"] = {**_labels(segmentation), **told}
     sample_name = name or _sample_name(input_path)
     block, missing = _fit(sample_name, sample, STAINS[stain], memory_gb)
     text = default_yaml({sample_name: sample}, **{**STAINS[stain], "blocks": {"block_shape": list(block)}})
@@ -144,8 +144,9 @@ def _input(path: str, key: str | None, axes: str | None) -> Input:
         return Input(path=_absolute(path), key=key, axes=axes)
     except ValidationError as error:
         first = error.errors()[0]
+        message = first["msg"].removeprefix("Value error, ")
         raise UserError(
-            f"--{first['loc'][0]}: {first['input']!r} is not allowed: {first['msg']}", "see `bigseg init --help`"
+            f"--{first['loc'][0]}: {first['input']!r} is not allowed: {message}", "see `bigseg init --help`"
         ) from error
 
 

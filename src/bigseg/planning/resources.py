@@ -82,12 +82,12 @@ _BYTES_PER_DETECTION = {
     "track.table": 300,
     "track.lineages": 300,
     "track.exports": 600,
-    "track.windows": 16_000,
-    "track.seams": 16_000,
+    "track.windows": 20_000,
+    "track.seams": 20_000,
 }
 """Of an object at each time point that is in memory: tables of tracks alone, files for other programs (measured with a
-million: 0.47 kB), or nested candidates with the program of a window (measured with 42,000: 9 kB for each candidate, and
-nearly two candidates for each object)."""
+million: 0.47 kB), or nested candidates with the program of a window (measured with 34,000: 12 kB for each candidate,
+and nearly two candidates for each object)."""
 
 _BYTES_PER_LINK = 4000
 """Of an object at two time points with its candidate events, which a pair is solved with; ``make bench-track``."""

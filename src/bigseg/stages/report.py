@@ -25,7 +25,7 @@ _NO_RESULT = {"samples", "results", "work", "execution"}
 class ReportPage(WholeStep):
     """Write the page and the pictures."""
 
-    stage, step, version, per_time = "report", "page", 5, False
+    stage, step, version, per_time = "report", "page", 6, False
     files = ("report.html", "overview.png", "sizes.png")
 
     @classmethod

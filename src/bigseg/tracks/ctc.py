@@ -158,8 +158,8 @@ def _write_masks(folder: Path, labels: Source, tracks: int) -> None:
                         f"the labels of time point {time} hold track {largest}, and the table has {tracks} tracks",
                         "both are written by stage `track`: run snakemake to its end",
                     )
+                progress.done(box.size)  # before: nobody asks on after the last plane
                 yield from voxels.astype(np.uint16)
-                progress.done(box.size)
 
         shape = (depth, height, width) if depth > 1 else (height, width)
         for time in range(times):

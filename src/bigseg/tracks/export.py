@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
+from bigseg.errors import UserError
 from bigseg.layout import TRACKS_KEY
 from bigseg.tracks.table import read_tracks, tracks_beside
+from bigseg.volumes.tables import Table
+
+
+def _columns(result: Path) -> Table:
+    """The table of tracks that belongs to a result.
+
+    Raises:
+        UserError: it is missing or damaged, or the result is of a later run without tracking.
+    """
+    listed = result / "labels" / "zarr.json"
+    if listed.is_file():
+        told = json.loads(listed.read_text(encoding="utf-8")).get("attributes", {}).get("ome", {}).get("labels", [])
+        if "tracks" not in told:
+            raise UserError(
+                f"{listed} lists no tracks: those beside it are older than the result, or this one is not complete",
+                "switch tracking on (`track.method`) and run snakemake to its end",
+            )
+    return read_tracks(tracks_beside(result))
 
 
 def export_ctc(result: Path, output: Path, *, masks: bool, overwrite: bool) -> int:
@@ -28,7 +48,7 @@ def export_ctc(result: Path, output: Path, *, masks: bool, overwrite: bool) -> i
     from bigseg.tracks.ctc import write_folder
     from bigseg.volumes.source import open_source
 
-    columns = read_tracks(tracks_beside(result))
+    columns = _columns(result)
     if not masks:
         return write_folder(output, columns, None, overwrite=overwrite)
     with open_source(Input(path=str(result), key=TRACKS_KEY)) as labels:
@@ -41,11 +61,11 @@ def export_geff(result: Path, output: Path, *, overwrite: bool) -> int:
 
     labels = result / TRACKS_KEY
     relative = os.path.relpath(labels, output) if labels.is_dir() else None
-    return write_geff(output, read_tracks(tracks_beside(result)), relative, overwrite=overwrite)
+    return write_geff(output, _columns(result), relative, overwrite=overwrite)
 
 
 def export_napari(result: Path, output: Path, *, overwrite: bool) -> int:
     """Write a table for napari; see :func:`bigseg.tracks.napari.write_napari`. Arguments as :func:`export_ctc`."""
     from bigseg.tracks.napari import write_napari
 
-    return write_napari(output, read_tracks(tracks_beside(result)), overwrite=overwrite)
+    return write_napari(output, _columns(result), overwrite=overwrite)

@@ -57,7 +57,10 @@ def read_tracks(path: Path) -> Table:
         UserError: it is missing, damaged, or no table of tracks.
     """
     if not path.exists():
-        raise UserError(f"{path}: does not exist", "it is written by stage `track`; is the run finished?")
+        raise UserError(
+            f"{path}: does not exist",
+            "it is written by stage `track`, of movies only; is this one, and the run finished?",
+        )
     columns = read_table(path)
     try:
         check_tracks(columns)

@@ -87,7 +87,7 @@ def read_tracking_scores(layout: Layout) -> list[Score]:
         UserError: the file is damaged.
     """
     path = layout.result_folder / TRACKING_SCORES
-    return explained(read_figures(path), _SCORES) if path.exists() else []
+    return explained(read_figures(path)["tracking"], _SCORES) if path.exists() else []
 
 
 def _counted(number: int, what: str) -> str:

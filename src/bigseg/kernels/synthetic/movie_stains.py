@@ -1,4 +1,4 @@
-"""How the walls and nuclei of a synthetic movie (:mod:`bigseg.kernels.tissue_movie`) are stained and seen."""
+"""How the walls and nuclei of a synthetic movie (:mod:`bigseg.kernels.synthetic.tissue_movie`) are stained and seen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bigseg.kernels.random_numbers import hashes, normal_quantiles, stream, uniform
 
 if TYPE_CHECKING:
-    from bigseg.kernels.tissue_movie import Scene, Tile, TissueMovie
+    from bigseg.kernels.synthetic.tissue_movie import Scene, Tile, TissueMovie
 
 Floats = NDArray[np.float32]
 

@@ -6,7 +6,7 @@ number is a hash of what it belongs to (a lattice point, a pair of cells, a voxe
 calls and the smallest box of a volume of many terabytes costs only itself.
 
 A voxel must come out the same, bit by bit, whatever the box it is asked in. So all work is done per tile
-(:mod:`bigseg.kernels.tissue_tiles`), and only with operations whose result does not depend on how NumPy vectorises them
+(:mod:`.tissue_tiles`), and only with operations whose result does not depend on how NumPy vectorises them
 (no BLAS, and sines only for tables of a whole axis).
 """
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from bigseg.geometry.box import Box, Triple
 from bigseg.kernels.random_numbers import Hashes, hashes, normal_quantiles, stream, uniform
-from bigseg.kernels.tissue_tiles import INDEX_MASK, keyed, squared_distance, tile_shape, tiles, two_smallest
+from bigseg.kernels.synthetic.tissue_tiles import INDEX_MASK, keyed, squared_distance, tile_shape, tiles, two_smallest
 
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8] | NDArray[np.uint16]
@@ -290,7 +290,7 @@ def _cells(tissue: Tissue, tile: _Tile) -> _Cells:
 
 
 def _two_nearest(position: Floats, seeds: _Seeds) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Keys (:func:`~bigseg.kernels.tissue_tiles.keyed`) of the nearest seed and of the one beyond the closest wall."""
+    """Keys (:func:`~.tissue_tiles.keyed`) of the nearest seed and of the one beyond the closest wall."""
     count = len(seeds.ids)
     distance_2 = np.zeros((count, *position.shape[1:]), np.float32)
     for along, of_seeds in zip(position, seeds.positions_um.astype(np.float32).T, strict=True):

@@ -1,12 +1,12 @@
 """A synthetic tissue whose cells move, grow, divide and die, any box of which can be generated at any time by itself.
 
 Cells are the cells of a power diagram of moving seeds. Each place of a jittered cubic lattice holds the *family* of one
-cell of time 0 (:mod:`bigseg.kernels.cell_life`): it strays slowly about its place, a cell that divides leaves its
+cell of time 0 (:mod:`.cell_life`): it strays slowly about its place, a cell that divides leaves its
 daughters where it was, close together, and they move apart as they grow. A cell that dies leaves a gap, of background,
 that its neighbours fill within a few time points. The whole drifts through the volume and may grow. Walls and nuclei
 are stained in a channel each.
 
-As in :mod:`bigseg.kernels.tissue`, a voxel comes out the same, bit by bit, whatever the box it is asked in: all work is
+As in :mod:`.tissue`, a voxel comes out the same, bit by bit, whatever the box it is asked in: all work is
 done per tile, with operations whose result does not depend on how NumPy vectorises them.
 """
 
@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigseg.geometry.box import Box, Triple
-from bigseg.kernels import movie_stains
-from bigseg.kernels.cell_life import CellLife, Cells, lengthening, maturity, present, relative_positions
 from bigseg.kernels.lineage import Lineage
 from bigseg.kernels.random_numbers import hashes, stream, uniform
-from bigseg.kernels.tissue import depth_in_organ
-from bigseg.kernels.tissue_tiles import INDEX_MASK, keyed, squared_distance, tile_shape, tiles, two_smallest
+from bigseg.kernels.synthetic import movie_stains
+from bigseg.kernels.synthetic.cell_life import CellLife, Cells, lengthening, maturity, present, relative_positions
+from bigseg.kernels.synthetic.tissue import depth_in_organ
+from bigseg.kernels.synthetic.tissue_tiles import INDEX_MASK, keyed, squared_distance, tile_shape, tiles, two_smallest
 
 Floats = NDArray[np.float32]
 Vector = tuple[float, float, float]
