@@ -31,7 +31,7 @@ class Costs(Settings):
     appearance: Cost = Field(default=1.0, description="Object that was not there before.")
     disappearance: Cost = Field(default=1.0, description="Object that is not there any more.")
     border: Fraction = Field(
-        default=0.3, description="Factor on the last two at the border of the volume; from 2 D inside it is 1."
+        default=0.6, description="Factor on the last two at the border of the volume; from 2 D inside it is 1."
     )
     neighbours: Annotated[int, Field(ge=1, le=50)] = Field(
         default=6,
