@@ -31,7 +31,7 @@ class Costs(Settings):
     appearance: Cost = Field(default=1.0, description="Object that was not there before.")
     disappearance: Cost = Field(default=1.0, description="Object that is not there any more.")
     border: Fraction = Field(
-        default=0.3, description="Factor on the last two at the border of the volume; from 2 D inside it is 1."
+        default=0.6, description="Factor on the last two at the border of the volume; from 2 D inside it is 1."
     )
     neighbours: Annotated[int, Field(ge=1, le=50)] = Field(
         default=6,
@@ -71,7 +71,7 @@ class Joint(Settings):
         default=1.0, description="Reward for a candidate that stands out at every threshold of the boundary map."
     )
     context: Annotated[int, Field(ge=1, le=20)] = Field(
-        default=3, description="Time points on either side of a window, or of the seam of two, that are looked at."
+        default=2, description="Time points on either side of a window, or of the seam of two, that are looked at."
     )
 
 
@@ -104,8 +104,9 @@ class Track(Settings):
     )
     maximum_drift_um: PositiveFloat = Field(default=20.0, description="Largest drift that is looked for, in µm.")
     window: Annotated[int, Field(ge=2)] = Field(
-        default=24,
-        description="`joint`: time points that are solved, and held in memory, at once; other methods hold two.",
+        default=6,
+        description="`joint`: time points that are solved at once; with `joint.context` on either side they are what a "
+        "job holds in memory. Other methods hold two.",
     )
     costs: Costs = Field(default=Costs(), description=str(Costs.__doc__))
     joint: Joint = Field(default=Joint(), description=str(Joint.__doc__))

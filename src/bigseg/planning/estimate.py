@@ -22,7 +22,7 @@ from bigseg.planning.calibration import (
 from bigseg.planning.sample import SamplePlan
 from bigseg.planning.workflow import Workflow
 from bigseg.stages.partition.levels import PartitionLevel
-from bigseg.stages.partition.settings import MULTICUTS
+from bigseg.stages.partition.settings import LEFT_TO_NEXT_LEVEL, MULTICUTS
 from bigseg.stages.pyramid import PyramidBlocks
 from bigseg.stages.step import Step, image_parameters
 from bigseg.stages.track.settings import is_tracked
@@ -30,8 +30,6 @@ from bigseg.stages.track.settings import is_tracked
 JOB_START_SECONDS = 3.0
 """CPU time that a job takes before it does anything, Snakemake's included."""
 
-_LEFT = 0.5
-"""Share of the nodes of a level that it leaves to the one above."""
 
 _LEVELS_COST = {True: 1.5, False: 0.75}
 """How much more CPU a superblock takes for a node than one solve of the whole, of a multicut or not; with all levels
@@ -161,9 +159,9 @@ def voxels_read(plan: SamplePlan, step: Step) -> float:
     if isinstance(step, PyramidBlocks):
         return prod(step.grid.shape)
     if isinstance(step, PartitionLevel):
-        return float(volume * _LEFT**step.level)
+        return float(volume * LEFT_TO_NEXT_LEVEL**step.level)
     if step.name == "partition.root":
-        return float(volume * _LEFT ** step.parameters["levels"])
+        return float(volume * LEFT_TO_NEXT_LEVEL ** step.parameters["levels"])
     if not step.in_batches or not step.per_time:  # a piece of those over all time points is no block
         return 0.0
     return volume * halo_factor(plan.grid, step)

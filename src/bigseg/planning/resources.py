@@ -11,7 +11,7 @@ from bigseg.networks.tiling import patch_shape
 from bigseg.planning.sample import SamplePlan
 from bigseg.stages.partition.levels import PartitionLevel
 from bigseg.stages.partition.quality import IN_CORE_EDGES
-from bigseg.stages.partition.settings import MULTICUTS
+from bigseg.stages.partition.settings import LEFT_TO_NEXT_LEVEL, MULTICUTS
 from bigseg.stages.predict_network import read_tiling
 from bigseg.stages.step import Step
 from bigseg.stages.track.windows import TrackSeams, TrackWindows
@@ -109,8 +109,6 @@ _BYTES_PER_EDGE = 700
 _FEWER_EDGES = 20
 """Times fewer edges than is supposed here that a graph may have; of a smooth tissue it is 16."""
 
-_LEFT = 0.5
-"""Share of the nodes of a level that it leaves to the one above; measured by ``make bench-partition``."""
 
 _DETECTIONS_PER_MINUTE = 150_000
 """Linked, chosen and painted with their tracks: ``make bench-track`` (2 million in 6 minutes of two slow cores)."""
@@ -247,7 +245,7 @@ def _superblock_mb(plan: SamplePlan, step: PartitionLevel) -> int:
 
 def _solve_mb(voxels: int, level: int, step: Step) -> int:
     per_supervoxel = _BYTES_PER_SUPERVOXEL[step.parameters["method"] in MULTICUTS]
-    return int(voxels / _VOXELS_PER_SUPERVOXEL * _LEFT**level * per_supervoxel / 1_000_000)
+    return int(voxels / _VOXELS_PER_SUPERVOXEL * LEFT_TO_NEXT_LEVEL**level * per_supervoxel / 1_000_000)
 
 
 def _solve_again_mb(voxels: int, step: Step) -> int:
@@ -277,7 +275,7 @@ def runtime_minutes(plan: SamplePlan, step: Step, blocks: int, threads: int, att
         need = (blocks if step.in_batches else 1) * _detections(plan, step) // _DETECTIONS_PER_MINUTE
     elif isinstance(step, PartitionLevel):
         voxels = min(prod(plan.grid.shape), blocks * 8**step.level * prod(plan.grid.block_shape))
-        need = int(_LEFT**step.level * voxels / _VOXELS_PER_MINUTE)
+        need = int(LEFT_TO_NEXT_LEVEL**step.level * voxels / _VOXELS_PER_MINUTE)
     elif step.in_batches:
         rate = _VOXELS_PER_MINUTE
         if step.name == "predict.blocks" and step.parameters["method"] == "network":
@@ -289,7 +287,7 @@ def runtime_minutes(plan: SamplePlan, step: Step, blocks: int, threads: int, att
         need = times * plan.grid.number_of_blocks // _BLOCKS_PER_MINUTE
         if step.name == "partition.root":
             per_minute = _SOLVED_VOXELS_PER_MINUTE[step.parameters["method"] in MULTICUTS]
-            need += int(_LEFT ** step.parameters["levels"] * voxels / per_minute)
+            need += int(LEFT_TO_NEXT_LEVEL ** step.parameters["levels"] * voxels / per_minute)
         else:
             need += voxels // _VOXELS_OF_OBJECTS_PER_MINUTE
     return int((10 + need) << (attempt - 1))

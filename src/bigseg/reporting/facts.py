@@ -17,7 +17,7 @@ import yaml
 from bigseg import __version__
 from bigseg.config import Config
 from bigseg.layout import LINEAGES, TRACKING_SCORES, Layout
-from bigseg.reporting.figure_files import read_figures
+from bigseg.volumes.figures import read_figures
 from bigseg.volumes.tables import read_table
 
 if TYPE_CHECKING:

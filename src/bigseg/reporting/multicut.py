@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bigseg.layout import Layout
-from bigseg.reporting.figure_files import read_figures
+from bigseg.volumes.figures import read_figures
 
 _FIGURES = ("energy", "in_core_energy", "relative_gap", "lower_bound")
 

@@ -11,8 +11,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from bigseg.kernels.seam_summary import AxisExcess, Errors, SeamSummary
 from bigseg.layout import Layout
-from bigseg.reporting.figure_files import read_figures
 from bigseg.reporting.figures import png
+from bigseg.volumes.figures import read_figures
 
 _COLOURS = {"z": "#2f6f9f", "y": "#3f8f5f", "x": "#8a5fae"}
 _FACE = "#c2410c"

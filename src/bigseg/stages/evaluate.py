@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, ClassVar
 from bigseg.layout import SCORES
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
-from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, grid_parameters, holds_figures, read_figures
+from bigseg.stages.step import (
+    Need,
+    Outcome,
+    Parameters,
+    WholeStep,
+    grid_parameters,
+)
 from bigseg.stages.truth import TruthStep
+from bigseg.volumes.figures import holds_figures, read_figures
 from bigseg.volumes.signature import files_signature, time_files
 
 if TYPE_CHECKING:

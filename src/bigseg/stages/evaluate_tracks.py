@@ -10,8 +10,15 @@ from bigseg.errors import UserError
 from bigseg.layout import TRACKING_SCORES
 from bigseg.resume.digest import digest_arrays, digest_file, digest_json
 from bigseg.resume.files import write_json
-from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, grid_parameters, holds_figures, read_figures
+from bigseg.stages.step import (
+    Need,
+    Outcome,
+    Parameters,
+    WholeStep,
+    grid_parameters,
+)
 from bigseg.stages.truth import TruthStep
+from bigseg.volumes.figures import holds_figures, read_figures
 
 if TYPE_CHECKING:
     from bigseg.config import Config

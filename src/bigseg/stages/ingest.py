@@ -20,11 +20,10 @@ from bigseg.stages.step import (
     WholeStep,
     all_stored,
     check_copy,
-    holds_figures,
     image_parameters,
-    read_figures,
     storage_parameters,
 )
+from bigseg.volumes.figures import holds_figures, read_figures
 from bigseg.volumes.signature import files_signature, time_files
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ from bigseg.stages.step import (
     WholeStep,
     all_stored,
     image_parameters,
-    read_figures,
     storage_parameters,
 )
 from bigseg.stages.track.settings import is_tracked
+from bigseg.volumes.figures import read_figures
 
 if TYPE_CHECKING:
     from pathlib import Path

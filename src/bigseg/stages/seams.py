@@ -9,8 +9,15 @@ from bigseg.geometry.box import Box
 from bigseg.layout import SEAMS
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
-from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, grid_parameters, holds_figures, read_figures
+from bigseg.stages.step import (
+    Need,
+    Outcome,
+    Parameters,
+    WholeStep,
+    grid_parameters,
+)
 from bigseg.stages.truth import TruthStep
+from bigseg.volumes.figures import holds_figures, read_figures
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,6 @@ The workflow makes steps while it plans, so modules of steps import no array lib
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -267,26 +266,6 @@ def all_stored(step: Step, store: VolumeArray, piece: int, channels: int = 1) ->
     """Whether the files of a block are there."""
     box = step.grid.box(piece)
     return all(store.stored(step.time, channel, box) for channel in range(channels))
-
-
-def read_figures(path: Path) -> Any:
-    """The content of a JSON file that a step wrote.
-
-    Raises:
-        UserError: it is missing or no JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: is missing or damaged ({error})", MADE_AGAIN) from error
-
-
-def holds_figures(path: Path, digest: str) -> bool:
-    """Whether a JSON file that a step wrote still has the content with that fingerprint."""
-    try:
-        return digest_json(read_figures(path)) == digest
-    except UserError:
-        return False
 
 
 def digest_tables(paths: Iterable[Path]) -> str:

@@ -61,7 +61,7 @@ class LinkCosts:
     """Cost of an object that was not there before."""
     disappearance: float = 1.0
     """Cost of an object that is not there any more."""
-    border: float = 0.3
+    border: float = 0.6
     """Factor on appearance and disappearance at the border of the volume; from 2 D inside it is 1."""
     neighbours: int = 6
     """Nearest detections, before and after, that are candidates by distance; those that overlap always are."""

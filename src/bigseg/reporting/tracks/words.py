@@ -8,9 +8,9 @@ import numpy as np
 
 from bigseg.layout import TRACKING_SCORES, Layout
 from bigseg.reporting.facts import Meaning, Score, explained
-from bigseg.reporting.figure_files import read_figures
 from bigseg.reporting.tracks.table import Tracks
 from bigseg.reporting.tracks.trees import Trees
+from bigseg.volumes.figures import read_figures
 
 if TYPE_CHECKING:
     from bigseg.reporting.tracks.animation import Animation

@@ -17,9 +17,8 @@ from bigseg.stages.step import (
     WholeStep,
     digest_tables,
     grid_parameters,
-    holds_figures,
-    read_figures,
 )
+from bigseg.volumes.figures import holds_figures, read_figures
 
 if TYPE_CHECKING:
     from pathlib import Path

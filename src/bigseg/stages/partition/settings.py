@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 VERSION = 5
 """Of all steps that solve: to be raised with every change of a kernel that changes a partition."""
 
+LEFT_TO_NEXT_LEVEL = 0.5
+"""Share of the nodes of a level that it leaves to the one above; measured by ``make bench-partition``."""
+
 MULTICUTS = ("multicut", "lifted_multicut")
 """Methods whose superblocks look at what lies around them."""
 

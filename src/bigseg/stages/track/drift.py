@@ -9,8 +9,15 @@ from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.grid import Grid
 from bigseg.geometry.levels import pyramid_levels
 from bigseg.resume.digest import digest_json
-from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, holds_figures, image_parameters, read_figures
+from bigseg.stages.step import (
+    Need,
+    Outcome,
+    Parameters,
+    WholeStep,
+    image_parameters,
+)
 from bigseg.stages.track.settings import VERSION, PairStep, largest_shift, movie_parameters
+from bigseg.volumes.figures import holds_figures, read_figures
 
 if TYPE_CHECKING:
     from bigseg.config import Config
