@@ -98,12 +98,9 @@ def compare(folder: Path, side: int, block: Triple, features: int, machine: Mach
 def stage(workflow: Workflow, machine: Machine, number: int) -> tuple[float, list[Triple]]:
     """Seconds that the blocks of stage ``predict`` take once the model is loaded, and the shapes of the patches."""
     name, sample, at, batch = next(job for job in workflow.jobs() if job[0] == "predict.blocks")
-    plan = workflow.plans[sample]
-    parameters = {**json.loads(workflow.parameters(name, sample)), "repeat": number}  # so that all blocks run again
-    parameters.pop("version")
-    from bigseg.stages import find_step
-
-    step: Any = find_step(name)(parameters, plan.layout, at or 0)
+    planned = workflow.step(name, sample, at)
+    repeated = {**planned.parameters, "repeat": number}  # so that all blocks run again
+    step: Any = type(planned)(repeated, workflow.plans[sample].layout, at or 0)
     step.machine = machine
     predictor = step._network._predictor()  # loading is not what is measured
     shapes: list[Triple] = []

@@ -28,7 +28,7 @@ from _interrupted import TARGETS, copy, count, digests, finish, kill_tree, prepa
 from bigseg.geometry.box import Triple
 
 SMALL: tuple[Triple, Triple] = ((24, 64, 64), (8, 16, 16))
-LARGE: tuple[Triple, Triple] = ((256, 512, 512), (64, 128, 128))
+LARGE: tuple[Triple, Triple] = ((256, 512, 1024), (64, 128, 128))
 PATIENCE = 3600.0
 
 
