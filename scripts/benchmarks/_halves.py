@@ -31,9 +31,9 @@ from bigseg.kernels.tracking.hierarchy import (
     weigh,
     weights,
 )
-from bigseg.kernels.tracking.lineage import Traced, lineages_of, trace
 from bigseg.kernels.tracking.model import Detections, Events, Flags, Floats, Ids, Indices, Overlaps, Solution
 from bigseg.kernels.tracking.program import solve
+from bigseg.kernels.tracking.tracing import Traced, lineages_of, trace
 from bigseg.kernels.tracking.windows import solve_seam, solve_window
 from bigseg.kernels.tracking_scores import TrackingScores, TrackingTally
 

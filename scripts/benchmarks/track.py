@@ -33,9 +33,9 @@ from volumes_checks import DATA
 from bigseg.geometry.movie import Seam, Window, seam_ranges, window_ranges
 from bigseg.kernels.tracking.candidates import LinkCosts, candidates
 from bigseg.kernels.tracking.greedy import solve_greedy
-from bigseg.kernels.tracking.lineage import begin, extend
 from bigseg.kernels.tracking.model import Detections, Events, Overlaps, Pair
 from bigseg.kernels.tracking.program import energy, solve
+from bigseg.kernels.tracking.tracing import begin, extend
 from bigseg.kernels.tracking.windows import solve_seam, solve_window
 from bigseg.local import run_here
 from bigseg.planning.stains import STAINS

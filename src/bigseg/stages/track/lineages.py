@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from bigseg.config import Config
-    from bigseg.kernels.tracking.lineage import Traced
     from bigseg.kernels.tracking.model import Events, Flags
+    from bigseg.kernels.tracking.tracing import Traced
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
 
@@ -67,7 +67,7 @@ class TrackLineages(WholeStep):
         """Write the track of each detection and of each object of ``segment``."""
         import numpy as np
 
-        from bigseg.kernels.tracking.lineage import begin, extend
+        from bigseg.kernels.tracking.tracing import begin, extend
         from bigseg.volumes.tables import write_table
 
         selected, events = self._chosen()

@@ -20,11 +20,8 @@ from bigseg.kernels.tracking.hierarchy import (
 )
 from bigseg.kernels.tracking.model import Choice, Overlaps, Pair
 from bigseg.layout import Layout
-from bigseg.stages.track.tables import detection_columns, detections_of
+from bigseg.stages.track.tables import boundary_of, detection_columns, detections_of
 from bigseg.volumes.tables import Table, read_table
-
-_LARGEST = 255.0
-"""What the boundary map is at a boundary."""
 
 _LARGEST_CLUSTER = 20
 """Largest candidate, in volumes of the fragment in which the median voxel lies: more pieces than cells come in."""
@@ -43,9 +40,8 @@ def hierarchy_tables(fragments: Table, contacts: Table, settings: dict[str, Any]
     """
     told = {field.name: settings[field.name] for field in fields(Limits)}
     limits = Limits(**{**told, "maximum_volume_um3": _largest(told["maximum_volume_um3"], fragments["volume_um3"])})
-    area = contacts["count"]
     found = build(
-        detections_of(fragments), contacts["u"], contacts["v"], area, contacts["outside"] / (_LARGEST * area), limits
+        detections_of(fragments), contacts["u"], contacts["v"], contacts["count"], boundary_of(contacts), limits
     )
     smallest = np.full(len(found.parent), len(fragments["id"]), np.int64)
     np.minimum.at(smallest, found.candidate, found.leaf)

@@ -10,11 +10,8 @@ from bigseg.kernels.tracking.as_volume import Contacts, shared_parts, tracks_as_
 from bigseg.kernels.tracking.overlaps import add_up_overlaps
 from bigseg.layout import Layout
 from bigseg.stages.step import Parameters
+from bigseg.stages.track.tables import POSITION, boundary_of
 from bigseg.volumes.tables import Table, read_table
-
-_LARGEST = 255.0
-"""What the boundary map is at a boundary."""
-_POSITION = ("z_um", "y_um", "x_um")
 
 
 def by_volume(layout: Layout, parameters: Parameters) -> tuple[Table, list[Table]]:
@@ -37,7 +34,7 @@ def by_volume(layout: Layout, parameters: Parameters) -> tuple[Table, list[Table
 
 
 def _contacts(table: Table) -> Contacts:
-    return Contacts(table["u"], table["v"], table["count"], table["outside"] / (_LARGEST * table["count"]))
+    return Contacts(table["u"], table["v"], table["count"], boundary_of(table))
 
 
 def _overlaps(layout: Layout, time: int, blocks: int) -> Table:
@@ -47,12 +44,12 @@ def _overlaps(layout: Layout, time: int, blocks: int) -> Table:
 def _rows(time: int, fragments: Table, tracks: NDArray[np.uint32]) -> pd.DataFrame:
     """One row per track of a time point: its fragments together."""
     frame = pd.DataFrame({**fragments, "track": tracks, "time": np.int32(time)})[tracks > 0]
-    for name in _POSITION:
+    for name in POSITION:
         frame[name] *= frame["volume_um3"]
     merged = frame.groupby("track", as_index=False).agg(
-        {"time": "first", "id": "min", "volume_um3": "sum", **dict.fromkeys(_POSITION, "sum")}
+        {"time": "first", "id": "min", "volume_um3": "sum", **dict.fromkeys(POSITION, "sum")}
     )
-    for name in _POSITION:
+    for name in POSITION:
         merged[name] /= merged["volume_um3"]
     return merged
 
@@ -72,5 +69,5 @@ def _table(rows: pd.DataFrame, parent: NDArray[np.uint32]) -> Table:
         "generation": generation[track],
         "start": span["min"].loc[rows["track"]].to_numpy(np.int32),
         "end": span["max"].loc[rows["track"]].to_numpy(np.int32),
-        **{name: rows[name].to_numpy(np.float64) for name in (*_POSITION, "volume_um3")},
+        **{name: rows[name].to_numpy(np.float64) for name in (*POSITION, "volume_um3")},
     }

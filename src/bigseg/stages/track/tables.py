@@ -8,12 +8,16 @@ import numpy as np
 import pandas as pd
 
 from bigseg.geometry.box import Triple
-from bigseg.kernels.tracking.lineage import Traced
-from bigseg.kernels.tracking.model import Detections, Events, Flags, Overlaps, Pair, Solution
+from bigseg.kernels.tracking.model import Detections, Events, Flags, Floats, Overlaps, Pair, Solution
+from bigseg.kernels.tracking.tracing import Traced
 from bigseg.layout import Layout
 from bigseg.volumes.tables import Table, read_table
 
-_POSITION = ("z_um", "y_um", "x_um")
+POSITION = ("z_um", "y_um", "x_um")
+"""Columns of a position."""
+
+_LARGEST = 255.0
+"""What the boundary map is at a boundary."""
 
 
 def fragments_of(objects: pd.DataFrame, shape: Triple, voxel_size_um: tuple[float, float, float]) -> Table:
@@ -34,14 +38,24 @@ def fragments_of(objects: pd.DataFrame, shape: Triple, voxel_size_um: tuple[floa
 
 def detections_of(table: Table) -> Detections:
     """Detections from a table of :func:`fragments_of`."""
-    position = np.stack([table[name] for name in _POSITION], axis=1).reshape(-1, 3)
+    position = np.stack([table[name] for name in POSITION], axis=1).reshape(-1, 3)
     return Detections(table["id"], position, table["volume_um3"], table["border_um"])
 
 
 def detection_columns(detections: Detections) -> Table:
     """The columns from which :func:`detections_of` makes detections."""
-    position = dict(zip(_POSITION, detections.position_um.T, strict=True))
+    position = dict(zip(POSITION, detections.position_um.T, strict=True))
     return {"id": detections.ids, **position, "volume_um3": detections.volume_um3, "border_um": detections.border_um}
+
+
+def boundary_of(contacts: Table) -> Floats:
+    """Mean of the boundary map along each contact, in [0, 1].
+
+    Args:
+        contacts: columns of :class:`bigseg.kernels.small_objects.Contacts`.
+    """
+    mean: Floats = contacts["outside"] / (_LARGEST * contacts["count"])
+    return mean
 
 
 def overlaps_of(table: Table, voxel_volume_um3: float) -> Overlaps:
@@ -162,7 +176,7 @@ def track_rows(time: int, found: Table, traced: Traced) -> Table:
         "parent": traced.parent[taken],
         "generation": traced.generation[taken].astype(np.uint16),
         "start": traced.start[taken].astype(np.int32),
-        **{name: found[name][taken] for name in (*_POSITION, "volume_um3")},
+        **{name: found[name][taken] for name in (*POSITION, "volume_um3")},
     }
 
 
@@ -175,5 +189,5 @@ def tracks_table(rows: Sequence[Table]) -> Table:
     return {
         **{name: table[name] for name in order},
         "end": last[table["track"]],
-        **{name: table[name] for name in (*_POSITION, "volume_um3")},
+        **{name: table[name] for name in (*POSITION, "volume_um3")},
     }

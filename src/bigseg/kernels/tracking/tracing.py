@@ -1,4 +1,4 @@
-"""Tracks and lineages from chosen events, one time point after the other.
+"""Tracing: tracks from chosen events, one time point after the other.
 
 A track goes on through links; a division ends the mother's track and begins two. Tracks are numbered from 1 in the
 order of (first time point, id of the first detection), so time points that are added at the end leave the numbers of

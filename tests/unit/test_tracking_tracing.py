@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from tracking_problems import problems
 
-from bigseg.kernels.tracking.lineage import begin, extend, lineages_of, trace
 from bigseg.kernels.tracking.model import Events, Solution
 from bigseg.kernels.tracking.program import solve
+from bigseg.kernels.tracking.tracing import begin, extend, lineages_of, trace
 
 
 def by_hand(solution: Solution):
