@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bigseg.cli.options import CONFIG, AsJson, ConfigFile, OneSample
 from bigseg.errors import UserError
 
 
 def clean(
-    config: Annotated[Path, typer.Option("--config", "--configfile", help="Configuration of the run.")] = Path(
-        "config.yaml"
-    ),
-    sample: Annotated[str | None, typer.Option(help="Only this sample. Default: all.")] = None,
+    config: ConfigFile = CONFIG,
+    sample: OneSample = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only tell what would go.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Remove what only later stages read: boundary maps, supervoxels, the graph and the partition.
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from bigseg.cli.options import CONFIG, AsJson, ConfigFile
 
 if TYPE_CHECKING:
     from bigseg.planning.standing import Job
@@ -17,10 +18,8 @@ _LISTED = 10
 
 
 def status(
-    config: Annotated[Path, typer.Option("--config", "--configfile", help="Configuration of the run.")] = Path(
-        "config.yaml"
-    ),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    config: ConfigFile = CONFIG,
+    as_json: AsJson = False,
 ) -> None:
     """Show how many jobs are done, cleaned, at work, failed and left to do, per sample, stage and time point.
 

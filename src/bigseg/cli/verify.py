@@ -58,7 +58,13 @@ def verify(
 
 def _as_dict(found: Verification, then: list[str]) -> dict[str, Any]:
     damaged = [_entry(finding) for finding in found.findings]
-    return {"checked": found.checked, "not_done": found.not_done, "damaged": damaged, "commands": then}
+    return {
+        "checked": found.checked,
+        "not_done": found.not_done,
+        "cleaned": found.cleaned,
+        "damaged": damaged,
+        "commands": then,
+    }
 
 
 def _entry(finding: Finding) -> dict[str, Any]:
@@ -80,7 +86,10 @@ def _text(found: Verification, then: list[str], *, fixed: bool) -> str:
     lines = [f"{finding.where}: {finding.problem}" for finding in found.findings[:_MOST_LINES]]
     if len(found.findings) > _MOST_LINES:
         lines.append(f"… and {len(found.findings) - _MOST_LINES:,} more (--json lists all)")
-    lines.append(f"{found.checked:,} pieces checked, {len(found.findings):,} damaged; {found.not_done:,} jobs not done")
+    cleaned = f", {found.cleaned:,} cleaned" if found.cleaned else ""
+    lines.append(
+        f"{found.checked:,} pieces checked, {len(found.findings):,} damaged; {found.not_done:,} jobs not done{cleaned}"
+    )
     if then:
         lines += ["What is damaged is marked. To make it again, run", *(f"  {command}" for command in then)]
     if fixed and any(finding.job.step.name in ASIDE for finding in found.findings):

@@ -51,11 +51,13 @@ class Verification:
         findings: what is damaged, in the order of the workflow.
         not_done: jobs without a marker, or with that of another configuration; of these, blocks that a run would take
             for done are checked as well.
+        cleaned: jobs that were done and whose output ``bigseg clean`` removed.
     """
 
     checked: int = 0
     findings: list[Finding] = field(default_factory=list)
     not_done: int = 0
+    cleaned: int = 0
 
 
 def verify(workflow: Workflow, selection: Selection, threads: int) -> Verification:
@@ -77,7 +79,10 @@ def verify(workflow: Workflow, selection: Selection, threads: int) -> Verificati
     for job in jobs:
         marker = _stated(job, findings)
         if marker is None:
-            found.not_done += 1
+            if workflow.was_cleaned(job.step.name, job.sample, job.time, job.batch):
+                found.cleaned += 1
+            else:
+                found.not_done += 1
             vouched = _trusted(job)
         else:
             vouched = {piece: job.records[piece] for piece in job.pieces if piece in job.records}
