@@ -194,6 +194,7 @@ def configuration(folder: Path, number: int, epochs: int, seed: int, start: Path
             "iterations": 100,
             "seed": seed + 1000 * number,  # other patches than before
             "validation": {"every": 2},
+            "crest_weight": 40.0,
             "name": "bigseg membrane",
             "description": "A small U-Net that finds stained membranes, trained on synthetic tissue.",
         }

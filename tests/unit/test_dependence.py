@@ -87,7 +87,7 @@ def base(data: Path, method: str, partition: str, *roles: str) -> Settings:
             **({"normalise": "percentiles"} if method == "network" else {}),
             "invert": method == "nuclei",
         },
-        "supervoxels": {"foreground_threshold": "otsu", "foreground_window": 4} if method == "nuclei" else {},
+        "supervoxels": SUPERVOXELS.get(method, {}),
         "partition": {"method": partition},
         "pyramid": {"smallest": 8},
     }
@@ -101,6 +101,11 @@ BASES = {
     "referenced": ("referenced", "gasp"),
     "nuclei": ("nuclei", "gasp", "mask"),
     "given": ("intensity", "gasp", "segmentation", "truth"),
+}
+
+SUPERVOXELS: dict[str, Settings] = {
+    "nuclei": {"foreground_threshold": "otsu", "foreground_window": 4},
+    "network": {"crest": {"weight": 40.0}},
 }
 
 TRACKING: dict[str, Settings] = {
@@ -136,8 +141,10 @@ HOLDS = {
     "drift, shallow pyramid": lambda b: False,
     "computed": lambda b: "segmentation" not in b["samples"]["a"],
     "foreground": lambda b: b["predict"]["invert"],
-    "masked foreground": lambda b: bool(b["supervoxels"]) and "mask" in b["samples"]["a"],
-    "thresholded": lambda b: bool(b["supervoxels"]),
+    "masked foreground": lambda b: "foreground_window" in b["supervoxels"] and "mask" in b["samples"]["a"],
+    "thresholded": lambda b: "foreground_window" in b["supervoxels"],
+    "crest": lambda b: "crest" in b["supervoxels"],
+    "crest, referenced": lambda b: False,
 }
 
 

@@ -39,6 +39,8 @@ CONDITIONS = {
     "foreground": "where something tells foreground",
     "masked foreground": "where there is a mask, and a foreground threshold with a window",
     "thresholded": "where there is a foreground threshold",
+    "crest": "where boundaries are drawn on the crest of the image",
+    "crest, referenced": "likewise, where the image is an OME-Zarr that is not copied",
 }
 """Where a key reaches a stage: the method in use, or something about the sample; in the words of the reference page."""
 
@@ -51,8 +53,10 @@ class Use(NamedTuple):
 
 
 _DRIFTING = Use("track", "drift, referenced")
-_IMAGE = (Use("ingest"), *(Use(stage, "referenced") for stage in ("predict", "pyramid", "measure")), _DRIFTING)
-_OWNER = (Use("ingest"), Use("predict", "referenced"), Use("pyramid"), Use("measure", "referenced"), _DRIFTING)
+_CREST = (Use("supervoxels", "crest"),)
+_READING = (_DRIFTING, Use("supervoxels", "crest, referenced"))
+_IMAGE = (Use("ingest"), *(Use(stage, "referenced") for stage in ("predict", "pyramid", "measure")), *_READING)
+_OWNER = (Use("ingest"), Use("predict", "referenced"), Use("pyramid"), Use("measure", "referenced"), *_READING)
 _TRUTH = (Use("evaluate"), Use("seams"))
 _MOVIE = (Use("track", "movie"),)
 _LINKED = (Use("track", "linked"),)
@@ -121,16 +125,16 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
         Use("predict", "referenced"),
         Use("pyramid", "referenced"),
         Use("measure", "referenced"),
-        _DRIFTING,
+        *_READING,
     ),
     "predict.method": (Use("predict"),),
-    "predict.channel": (Use("predict", "channel"), Use("measure"), *_DRIFT),
+    "predict.channel": (Use("predict", "channel"), Use("measure"), *_DRIFT, *_CREST),
     "predict.invert": _INTENSITY,
     "predict.percentiles": (Use("predict", "percentiles"),),
     "predict.sigma": _INTENSITY,
     "predict.model": _NETWORK,
     "predict.model_settings": _NETWORK,
-    "predict.channels": _NETWORK,
+    "predict.channels": (*_NETWORK, *_CREST),
     "predict.outputs": (*_NETWORK, Use("supervoxels", "network")),
     "predict.offsets": (Use("predict", "affinity outputs"),),
     "predict.normalise": _NETWORK,
@@ -152,6 +156,9 @@ DEPENDENCE: dict[str, tuple[Use, ...]] = {
     "supervoxels.foreground_window": (Use("supervoxels", "thresholded"), Use("predict", "masked foreground")),
     "supervoxels.anisotropic": (Use("supervoxels", "anisotropic"), Use("predict", "masked")),
     "supervoxels.halo": (Use("supervoxels"), Use("predict", "masked")),
+    "supervoxels.crest.weight": (Use("supervoxels"),),
+    "supervoxels.crest.radius": _CREST,
+    "supervoxels.crest.sigma": _CREST,
     "partition.method": (Use("partition"), Use("graph", "maps")),
     "partition.linkage": (Use("partition", "gasp"),),
     "partition.beta": (Use("partition"),),

@@ -114,6 +114,23 @@ class Predict(Settings):
         return self
 
 
+class Crest(Settings):
+    """Draw the boundaries between supervoxels on the crest of the image, near where the boundary map has them."""
+
+    weight: Annotated[float, Field(ge=-1000, le=1000)] | Literal["auto"] = Field(
+        default="auto",
+        description="What the image, between its percentiles 1 and 99.8, counts for beside the log odds of the "
+        "boundary map; negative where boundaries are dark. 0: boundaries stay where the map alone draws them. `auto`: "
+        "what the model says (40 for `membrane`), else 0.",
+    )
+    radius: Annotated[float, Field(gt=0, le=8)] = Field(
+        default=2.0, description="How far boundaries may move, in voxels of the finest axis."
+    )
+    sigma: Annotated[float, Field(ge=0, le=8)] = Field(
+        default=1.0, description="Smoothing before the crest is followed, in voxels of the finest axis; 0 is none."
+    )
+
+
 class Supervoxels(Settings):
     """Over-segment the boundary map by a distance-transform watershed (Beier et al. 2017)."""
 
@@ -157,6 +174,7 @@ class Supervoxels(Settings):
         description="Neighbouring voxels (z, y, x) that a block sees on each side. `auto`: 32 along the finest axis, "
         "in physical proportion along the others.",
     )
+    crest: Crest = Field(default=Crest(), description=" ".join(str(Crest.__doc__).split()))
 
 
 class Graph(Settings):

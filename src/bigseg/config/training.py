@@ -231,6 +231,11 @@ class Training(Settings):
         description="What layers are computed in. `auto`: bfloat16 on GPUs that can, else float32. `bfloat16` is also "
         "several times faster on CPUs with AMX.",
     )
+    crest_weight: Annotated[float, Field(ge=-1000, le=1000)] = Field(
+        default=0.0,
+        description="What `supervoxels.crest.weight` is with this model, where it is `auto`: about 40 for membranes, "
+        "which are where the image is brightest.",
+    )
     name: Annotated[str, Field(min_length=5, max_length=128)] = Field(
         default="bigseg network", description="Name of the model."
     )

@@ -141,7 +141,7 @@ def smoothed_distance(
     )
     if mask is not None:
         distance *= mask
-    return _smooth(distance, sigma, sampling)
+    return smooth(distance, sigma, sampling)
 
 
 def height_map(
@@ -180,12 +180,12 @@ def height_map(
         distance += distance_scale
         np.divide(distance_scale, distance, out=distance)
     distance *= 1.0 - alpha
-    height = _smooth(boundary, sigma, sampling) * np.float32(alpha)
+    height = smooth(boundary, sigma, sampling) * np.float32(alpha)
     height += distance
     return height
 
 
-def _smooth(values: NDArray[np.float32], sigma: float, sampling: Sequence[float]) -> NDArray[np.float32]:
+def smooth(values: NDArray[np.float32], sigma: float, sampling: Sequence[float]) -> NDArray[np.float32]:
     """Gaussian smoothing with ``sigma`` in voxels of the finest axis."""
     if sigma == 0:
         return values
@@ -245,9 +245,7 @@ def flood_small(
     vacant = merged == 0
     if mask is not None:
         vacant &= mask
-    box, region = _with_rim(vacant, mask)
-    flooded = bioimage_cpp.segmentation.watershed(height[box], merged[box], mask=region)
-    np.copyto(merged[box], flooded, where=vacant[box])
+    flood_vacant(merged, vacant, height, mask)
 
     kept = count - int(small.sum())
     vacant &= merged == 0
@@ -256,6 +254,22 @@ def flood_small(
         merged[vacant] = position + kept + 1
         kept += len(stranded)
     return merged, kept
+
+
+def flood_vacant(labels: Labels, vacant: Mask, height: NDArray[np.float32], mask: Mask | None) -> None:
+    """Flood a region from the labels around it; only its voxels and a rim one voxel wide are visited.
+
+    Args:
+        labels: uint32 array, 0 in the region; written there. What no label reaches stays 0.
+        vacant: bool array, the region.
+        height: float32 height map.
+        mask: bool array outside which nothing is flooded, or None.
+    """
+    if not vacant.any():
+        return
+    box, region = _with_rim(vacant, mask)
+    flooded = bioimage_cpp.segmentation.watershed(height[box], labels[box], mask=region)
+    np.copyto(labels[box], flooded, where=vacant[box])
 
 
 def _with_rim(region: Mask, mask: Mask | None) -> tuple[tuple[slice, ...], Mask]:

@@ -148,6 +148,7 @@ def _facts(description: Any, origin: str) -> Facts:
         "postprocessing": after,
         "outputs": tuple(own["outputs"]) if own.get("outputs") else None,
         "offsets": tuple(tuple(o) for o in own.get("offsets", ())),
+        "crest_weight": own.get("crest_weight", 0.0),
     }
 
 

@@ -77,6 +77,8 @@ class ModelDescription(BaseModel):
     """Voxel size of the training data, where known."""
     outputs: tuple[Output, ...] | None = None
     """What the output channels are, where the model tells."""
+    crest_weight: float = 0.0
+    """What ``supervoxels.crest.weight`` is with it, where that is left to it."""
     offsets: tuple[Triple, ...] = ()
     """Offsets (z, y, x) in voxels of the affinity channels, in order."""
     preprocessing: tuple[Operation, ...] = ()

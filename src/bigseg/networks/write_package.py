@@ -1,7 +1,8 @@
 """bigseg's own format: a U-Net as a BioImage.IO 0.5 package, a folder that other tools read too.
 
-``bigseg`` in its ``config`` holds what the format has no place for: what the output channels are and the offsets of
-affinities. Where the architecture has pytorch-3dunet's fixed kernels, that package's class is named as its code.
+``bigseg`` in its ``config`` holds what the format has no place for: what the output channels are, the offsets of
+affinities, and how far the crest of the image tells where boundaries are. Where the architecture has pytorch-3dunet's
+fixed kernels, that package's class is named as its code.
 
 Weights and test tensors have their checksum in their name, and ``rdf.yaml``, which names them, is replaced at once: a
 package that is written again is at any time the old one or the new one.
@@ -50,6 +51,7 @@ class Card:
         citation: text of what to cite, with ``url``.
         url: where it is to be found.
         tags: for search.
+        crest_weight: what ``supervoxels.crest.weight`` is with it, where that is left to it.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Card:
     )
     url: str = "https://doi.org/10.7554/eLife.57613"
     tags: Sequence[str] = ("segmentation", "membrane", "unet")
+    crest_weight: float = 0.0
 
 
 def write_package(
@@ -162,7 +165,12 @@ def write_package(
             }
         },
         "config": {
-            "bigseg": {"outputs": list(outputs), "offsets": [list(o) for o in offsets], "training": training or {}}
+            "bigseg": {
+                "outputs": list(outputs),
+                "offsets": [list(o) for o in offsets],
+                **({"crest_weight": card.crest_weight} if card.crest_weight else {}),
+                "training": training or {},
+            }
         },
     }
     path = folder / "rdf.yaml"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bigseg.config.stages import Predict
     from bigseg.planning.sample import SamplePlan
 
-_FORMAT = 2
+_FORMAT = 3
 """To be raised whenever models are described in another way, so that cached descriptions are made anew."""
 
 

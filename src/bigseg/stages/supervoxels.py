@@ -12,6 +12,7 @@ from bigseg.geometry.grid import supervoxel_id_range
 from bigseg.geometry.halo import watershed_halo
 from bigseg.layout import MADE_AGAIN
 from bigseg.resume.digest import digest_arrays, digest_json
+from bigseg.stages.crest import Crest, crest_parameters
 from bigseg.stages.foreground import foreground_level, foreground_parameters
 from bigseg.stages.step import BlockStep, Need, Outcome, Parameters, all_stored, storage_parameters
 
@@ -35,8 +36,8 @@ class SupervoxelsBlocks(BlockStep):
     @classmethod
     def resolve(cls, config: Config, plan: SamplePlan) -> Parameters:
         """The settings, with halo and voxel proportions worked out."""
-        settings = config.supervoxels.model_dump(exclude={"foreground_threshold", "foreground_window"})
-        foreground = foreground_parameters(config, plan)
+        settings = config.supervoxels.model_dump(exclude={"foreground_threshold", "foreground_window", "crest"})
+        foreground, crest = foreground_parameters(config, plan), crest_parameters(config, plan)
         sampling = plan.sampling if settings.pop("anisotropic") else (1.0, 1.0, 1.0)
         del settings["halo"]
         return {
@@ -46,21 +47,27 @@ class SupervoxelsBlocks(BlockStep):
             "halo": supervoxel_halo(config, plan),
             "mask": plan.sample.mask.place() if plan.sample.mask else None,
             **({} if foreground is None else {"foreground": foreground}),
+            **({} if crest is None else {"crest": crest}),
         }
 
     def needs_within(self, box: Box) -> list[Need]:
-        """The maps of the block and its halo; of the threshold of the time point only its value."""
-        needed = self._surroundings(self._outer(box))
-        found = [Need("predict.blocks", self.grid.touching(needed), self.grid.number_of_blocks)]
+        """The maps of the block and its halo, and maybe the image; of figures of the time point only their value."""
+        outer, blocks = self._outer(box), self.grid.number_of_blocks
+        found = [Need("predict.blocks", self.grid.touching(self._surroundings(outer)), blocks)]
+        if self._crest is not None:
+            found.append(Need("ingest.blocks", self.grid.touching(outer), blocks))
+            found.append(Need("ingest.statistics", [0], in_key=False))
         if self._foreground is not None and self._foreground["threshold"] == "otsu":
             found.append(Need("supervoxels.threshold", [0], in_key=False))
         return found
 
     def evidence(self, piece: int) -> str:
-        """The mask in the block and its halo, and the threshold of the foreground."""
+        """The mask in the block and its halo, the threshold of the foreground, the intensities of the crest."""
         mask = self._read_mask(self._outer(self.grid.box(piece)))
         found = "" if mask is None else digest_arrays(mask)
-        return found if self._foreground is None else digest_json([found, self._level])
+        if self._foreground is not None:
+            found = digest_json([found, self._level])
+        return found if self._crest is None else digest_json([found, self._crest.limits])
 
     def empty_with(self, piece: int) -> list[Need]:
         """The block's maps: they are empty where nothing of the image counts."""
@@ -99,10 +106,12 @@ class SupervoxelsBlocks(BlockStep):
         boundary = read_boundary(self.layout, self.time, outer, self.grid.shape)
         if foreground is not None:
             boundary[~foreground] = 255  # distances are those to the background, too
-        run = stacked_watershed if self.parameters["dimension"] == "stacked_2d" else distance_watershed
+        planes = self.parameters["dimension"] == "stacked_2d"
+        run = stacked_watershed if planes else distance_watershed
         z, y, x = self.parameters["sampling"]
+        probability = boundary.astype(np.float32) / np.float32(255)
         labels = run(
-            boundary.astype(np.float32) / np.float32(255),
+            probability,
             threshold=self.parameters["threshold"],
             sigma_seeds=self.parameters["sigma_seeds"],
             sigma_weights=self.parameters["sigma_weights"],
@@ -111,6 +120,10 @@ class SupervoxelsBlocks(BlockStep):
             sampling=(z, y, x),
             mask=mask,
         )
+        if self._crest is not None:
+            labels = self._crest.draw(
+                labels, probability, outer, self.grid.shape, sampling=(z, y, x), mask=mask, planes=planes
+            )
         inner = box.inside(outer).slices
         continues = continuing(labels, inner)
         return self._write(piece, *crop_and_split(labels, inner), continues)
@@ -160,6 +173,12 @@ class SupervoxelsBlocks(BlockStep):
     def _foreground(self) -> Parameters | None:
         """How foreground is told, None where all is."""
         return self.parameters.get("foreground")
+
+    @cached_property
+    def _crest(self) -> Crest | None:
+        """The image, where boundaries are drawn on its crest."""
+        told = self.parameters.get("crest")
+        return None if told is None else Crest(self.layout, self.time, told)
 
     @cached_property
     def _level(self) -> int:

@@ -44,7 +44,12 @@ def export_best(
     write_package(
         Path(config.output).expanduser(),
         network,
-        Card(name=config.name, description=config.description, documentation=_card(config, epoch, scores, size)),
+        Card(
+            name=config.name,
+            description=config.description,
+            documentation=_card(config, epoch, scores, size),
+            crest_weight=config.crest_weight,
+        ),
         outputs=roles_of(config.target),
         offsets=offsets_of(config.target),
         preprocessing=preprocessing,
