@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,12 @@ def model(seed: int = 0, **keys: Any) -> Model:
 def package(folder: Path, seed: int = 0, outputs: tuple[str, ...] = ("boundary",), **keys: Any) -> Path:
     """A package of a random network."""
     extra = {key: keys.pop(key) for key in ("offsets",) if key in keys}
+    card = replace(CARD, crest_weight=keys.pop("crest_weight", 0.0))
     made = network(seed, out_channels=len(outputs), **keys)
     rng = np.random.default_rng(0)
     shape = (made.architecture.in_channels, *(16,) * made.architecture.dims)
     image = rng.integers(0, 255, shape).astype(np.uint8)
-    return write_package(folder, made, CARD, outputs=outputs, test_image=image, **extra).parent
+    return write_package(folder, made, card, outputs=outputs, test_image=image, **extra).parent
 
 
 def image(*shape: int, seed: int = 0) -> np.ndarray:

@@ -40,7 +40,10 @@ def plans(draw):
         {
             "samples": {"s": sample},
             "partition": {"method": method, "levels": draw(st.integers(0, 3))},
-            "supervoxels": {"halo": draw(st.lists(st.integers(0, 5), min_size=3, max_size=3))},
+            "supervoxels": {
+                "halo": draw(st.lists(st.integers(0, 5), min_size=3, max_size=3)),
+                "crest": {"weight": draw(st.sampled_from([0.0, 40.0]))},
+            },
             "predict": {"method": "network", "model": "m"} if network else {"sigma": draw(st.sampled_from([0.0, 0.5]))},
             "pyramid": {"smallest": 4},
         },

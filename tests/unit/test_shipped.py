@@ -39,6 +39,7 @@ def test_the_membrane_model_is_for_any_voxel_size_and_leaves_no_seams() -> None:
     assert description.voxel_size_um is None
     assert description.outputs == ("boundary",)
     assert not description.statistics
+    assert description.crest_weight > 0
     image = np.random.default_rng(0).random((1, 12, 64, 64)).astype(np.float32)
     blocks = in_blocks(model, image, (12, 32, 32))["boundary"]
     whole = in_blocks(model, image, (12, 64, 64))["boundary"]
@@ -58,7 +59,7 @@ def test_a_folder_of_the_same_name_needs_its_path(tmp_path: Path, monkeypatch: p
 @pytest.mark.slow
 @pytest.mark.skipif(not OVULE.exists(), reason="the shared data are not on this machine")
 def test_the_membrane_model_beats_the_image_itself(tmp_path: Path) -> None:
-    """In the cells that are found; where walls lie to the voxel it does not, see docs/membrane.md."""
+    """In all scores: in the cells that are found, and, by the crest of the image, in where walls lie."""
     sample = {"input": {"path": str(OVULE), "key": "raw"}, "truth": {"path": str(OVULE), "key": "label"}}
     network = {"method": "network", "model": "membrane"}
     found = []
@@ -69,4 +70,4 @@ def test_the_membrane_model_beats_the_image_itself(tmp_path: Path) -> None:
     image, plain, flips = found
     for better in (plain, flips):
         assert all(better[key] > image[key] for key in ("ap50", "map", "sbd"))
-    assert flips["adapted_rand_error"] < image["adapted_rand_error"]
+        assert all(better[key] < image[key] for key in ("adapted_rand_error", "voi_split", "voi_merge"))

@@ -68,6 +68,30 @@ def test_any_binary_program_is_solved_exactly(seed, n, m, large):
     assert cost[found].sum() == pytest.approx(whole.fun, abs=1e-6)
 
 
+@given(st.integers(0, 2**32), st.integers(20, 60), st.sampled_from([0.0, 0.02, 0.1]))
+@settings(max_examples=60, deadline=None)
+def test_a_large_component_is_solved_near_what_is_fractional_to_the_tolerance(seed, n, tolerance):
+    """Chains of sets, so that much of a component is far away from what is fractional in it."""
+    generator = np.random.default_rng(seed)
+    first = np.arange(0, n - 2, 2)
+    columns = first[:, None] + np.where(generator.random(len(first)) < 0.3, 2, 1)[:, None] * np.arange(2)
+    columns = np.concatenate([columns, np.stack([first, first + 2], axis=1)])
+    matrix = np.zeros((len(columns), n))
+    np.put_along_axis(matrix, columns, 1.0, axis=1)
+    cost = -generator.uniform(0.5, 1.5, n)
+    whole = csc_array(matrix)
+    limit, bounds = np.ones(len(columns)), (np.zeros(n), np.ones(n))
+    with (
+        patch.object(binary_program, "_WHOLE", 0),
+        patch.object(binary_program, "_NEAR", 1),
+        patch.object(binary_program, "TOLERANCE", tolerance),
+    ):
+        taken = minimise(cost, whole, limit, *bounds, np.zeros(n, np.int64))
+    assert (matrix @ taken <= limit).all()
+    best = milp(cost, integrality=np.ones(n), bounds=Bounds(0, 1), constraints=LinearConstraint(whole, -np.inf, limit))
+    assert best.fun - 1e-9 <= cost @ taken <= best.fun + tolerance * 1.5 * abs(best.fun) + 1e-6
+
+
 def test_links_alone_are_the_best_matching():
     generator = np.random.default_rng(5)
     n = 60

@@ -11,9 +11,17 @@ with r ≠ 0 are held, the others are free and fall into components by their row
 solution of C costs above the relaxation, and let x* consist of these. A solution that moves held variables K pays
 Σ_K |r_k| and saves at most gap(C) in each component that shares a row with one of K. So x* is optimal if
 |r_k| ≥ Σ gap(C) over the components that share a row with k, for each held k. Those that fail are set free, and again.
+
+**Large components.** Where hardly any reduced cost differs from 0, a component may have a hundred thousand variables of
+which a few hundred are fractional, and branch and bound takes longer the larger it is. Such a component is solved near
+its fractional variables only, the rest of it being held as the relaxation has it. The relaxation bounds the whole from
+below, so what that costs above it is known: if it is more than :data:`TOLERANCE` of the whole, the same is done again
+with variables that are farther away, and at last with all of the component.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
@@ -28,6 +36,18 @@ _BATCH = 5000
 _LARGE = 10_000
 """Columns from which on a relaxation is solved by the interior point method, with crossover to a vertex: the dual
 simplex needs as many steps as a third of the columns, and each takes the longer the more there are."""
+
+_WHOLE = 10_000
+"""Variables of a component up to which it is solved as a whole."""
+
+TOLERANCE = 1e-4
+"""How far above the bound a solution may be that was found near fractional variables, as a share of the bound."""
+
+_NEAR = 4
+"""Steps from a fractional variable, from one to another that has a row in common, that are looked at first."""
+
+_INFEASIBLE = 2
+"""HiGHS' status, as SciPy tells it."""
 
 _TIGHT = 1e-7
 """Reduced costs, and distances from integers, that count as 0; HiGHS' own tolerance."""
@@ -59,7 +79,8 @@ def minimise(
         time_limit: seconds for each solve.
 
     Returns:
-        (n,) bool a solution of least cost. It depends on the arguments alone.
+        (n,) bool a solution of least cost, or, where more than :data:`_WHOLE` variables depend on each other and on
+        fractional ones, of one that is at most :data:`TOLERANCE` above. It depends on the arguments alone.
 
     Raises:
         TimeLimitError: time ran out.
@@ -120,32 +141,89 @@ def _solve(
     if not broken.any():
         return np.asarray(found)
     reduced = np.abs(cost - matrix.T @ relaxed.ineqlin.marginals)
+    part = _Part(cost, matrix, limit, lower, upper, value, options)
     open_to_change = lower < upper
     free = open_to_change & ((reduced <= _TIGHT) | broken)
     while True:
         columns = np.flatnonzero(free)
         component = _components(matrix, columns)
-        gap_of_row = np.zeros(len(limit))
+        gap_of_row, exact = np.zeros(len(limit)), True
         for number in np.unique(component[broken[columns]]):
             inside = columns[component == number]
-            held = np.where(np.isin(np.arange(len(cost)), inside), 0.0, np.rint(value))
-            part = csr_array(matrix[:, inside])
-            rows = np.flatnonzero(np.diff(part.indptr))
-            result = milp(
-                cost[inside],
-                integrality=np.ones(len(inside)),
-                bounds=Bounds(lower[inside], upper[inside]),
-                constraints=LinearConstraint(part[rows], -np.inf, (limit - matrix @ held)[rows]),
-                options={"mip_rel_gap": 0.0} | options,
-            )
-            _check(result.status, result.x is not None, result.message, len(inside), time_limit)
-            found[inside] = result.x > 0.5
-            gap_of_row[rows] = max(result.fun - cost[inside] @ value[inside], 0.0)
+            if len(inside) > _WHOLE and _solve_near(part, inside, broken, found, TOLERANCE * abs(relaxed.fun)):
+                exact = False
+            else:
+                gap, rows = part.solve(inside, found)
+                _check(0, np.isfinite(gap), "nothing fits", len(inside), time_limit)
+                gap_of_row[rows] = max(gap, 0.0)
         missed = open_to_change & ~free & (reduced < abs(matrix).T @ gap_of_row - _TIGHT)
-        if not missed.any():
+        if not exact or not missed.any():
             return np.asarray(found)
         free |= missed
         found = value > 0.5
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A program with the solution of its relaxation."""
+
+    cost: Floats
+    matrix: csc_array
+    limit: Floats
+    lower: Floats
+    upper: Floats
+    value: Floats
+    options: dict[str, float]
+
+    def solve(self, inside: Indices, found: Flags) -> tuple[float, Indices]:
+        """Solve for some columns, all others being as the relaxation has them.
+
+        Args:
+            inside: (k,) int64 columns, all fractional ones that share a row with them included.
+            found: (n,) bool where the solution is written.
+
+        Returns:
+            What it costs above the relaxation, infinity if nothing fits to what is held, and the rows of these columns.
+        """
+        held = np.rint(self.value)
+        held[inside] = 0.0
+        part = csr_array(self.matrix[:, inside])
+        rows = np.flatnonzero(np.diff(part.indptr))
+        result = milp(
+            self.cost[inside],
+            integrality=np.ones(len(inside)),
+            bounds=Bounds(self.lower[inside], self.upper[inside]),
+            constraints=LinearConstraint(part[rows], -np.inf, (self.limit - self.matrix @ held)[rows]),
+            options={"mip_rel_gap": 0.0} | self.options,
+        )
+        if result.status == _INFEASIBLE:
+            return np.inf, rows
+        _check(result.status, result.x is not None, result.message, len(inside), self.options.get("time_limit"))
+        found[inside] = result.x > 0.5
+        return float(result.fun - self.cost[inside] @ self.value[inside]), rows
+
+
+def _solve_near(part: _Part, component: Indices, broken: Flags, found: Flags, most: float) -> bool:
+    """Solve a component near its fractional columns, ever farther away from them.
+
+    Returns:
+        Whether what was found costs at most ``most`` above the relaxation; if not, most of the component would have to
+        be solved for that.
+    """
+    links = abs(csr_array(part.matrix[:, component]))
+    near, steps = broken[component].astype(np.float64), _NEAR
+    while True:
+        for _ in range(steps):
+            near = ((links.T @ (links @ near)) > 0).astype(np.float64)
+        columns = component[near > 0]
+        if 2 * len(columns) > len(component):
+            return False
+        found[component] = part.value[component] > 0.5
+        pieces = _components(part.matrix, columns)
+        gaps = (part.solve(columns[pieces == piece], found)[0] for piece in np.unique(pieces[broken[columns]]))
+        if sum(gaps) <= most:
+            return True
+        steps *= 2
 
 
 def _check(status: int, solved: bool, message: str, size: int, time_limit: float | None) -> None:
