@@ -123,6 +123,7 @@ _OWN = ("graph.evidence", "partition.")
 
 RECIPES = {
     "gasp": Recipe(),
+    "crest": Recipe({"supervoxels": {"crest": {"weight": 40.0}}}, ("supervoxels.blocks",)),
     "levels": Recipe({"partition": {"levels": 2}}, _OWN),
     "multicut": Recipe({"partition": {"method": "multicut", "levels": 0}}, _OWN),
     "multicut_levels": Recipe({"partition": {"method": "multicut", "levels": 1}}, _OWN),
