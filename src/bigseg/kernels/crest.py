@@ -9,6 +9,7 @@ is in docs/membrane.md. Arrays are (z, y, x) or planes (y, x).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import bioimage_cpp
 import numpy as np
@@ -52,18 +53,29 @@ def draw_on_crest(
     if not edge.any():
         return labels
     near = bioimage_cpp.distance.distance_transform((~edge).view(np.uint8), sampling=tuple(sampling)) < radius
-    kept = np.bincount(labels[~near], minlength=int(labels.max()) + 1) > 0
-    near &= kept[labels]
+    del edge
     if mask is not None:
         near &= mask
-    odds = np.clip(boundary, LEAST_DOUBT, 1 - LEAST_DOUBT)
-    height = np.log(odds / (1 - odds))
-    height += np.float32(weight) * image
-    drawn = labels.copy()
-    drawn[near] = 0
-    flood_vacant(drawn, near, smooth(height, sigma, sampling), mask)
+    kept = np.zeros(int(labels.max()) + 1, np.bool_)
+    slabs = _slabs(labels.shape)
+    for slab in slabs:
+        kept[labels[slab][~near[slab]]] = True
+    height, drawn = np.empty_like(boundary), np.empty_like(labels)
+    for slab in slabs:
+        near[slab] &= kept[labels[slab]]
+        drawn[slab] = np.where(near[slab], 0, labels[slab])
+        odds = np.clip(boundary[slab], LEAST_DOUBT, 1 - LEAST_DOUBT)
+        height[slab] = np.log(odds / (1 - odds)) + np.float32(weight) * image[slab]
+    height = smooth(height, sigma, sampling)
+    flood_vacant(drawn, near, height, mask)
     np.copyto(drawn, labels, where=near & (drawn == 0))
     return drawn
+
+
+def _slabs(shape: Sequence[int]) -> list[slice]:
+    """Slices along the first axis of about a million voxels each: what is copied on the way stays small."""
+    step = max(1, 2**20 // max(1, prod(shape[1:])))
+    return [slice(begin, begin + step) for begin in range(0, shape[0], step)]
 
 
 def _edges(labels: Labels) -> Mask:

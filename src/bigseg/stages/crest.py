@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from bigseg.geometry.box import Box, Triple
@@ -88,17 +89,9 @@ class Crest:
         image -= np.float32(low)
         image /= np.float32(high - low)
         np.clip(image, 0, 1, out=image)
-        pieces = [(z,) for z in range(len(labels))] if planes else [(slice(None),)]
-        drawn = np.empty_like(labels)
-        for piece in pieces:
-            drawn[piece] = draw_on_crest(
-                labels[piece],
-                boundary[piece],
-                image[piece],
-                weight=told["weight"],
-                radius=told["radius"],
-                sigma=told["sigma"],
-                sampling=sampling[1:] if planes else sampling,
-                mask=None if mask is None else mask[piece],
-            )
-        return drawn
+        told = {key: told[key] for key in ("weight", "radius", "sigma")}
+        if not planes:
+            return draw_on_crest(labels, boundary, image, sampling=sampling, mask=mask, **told)
+        masks = repeat(None) if mask is None else mask
+        arrays = zip(labels, boundary, image, masks, strict=False)
+        return np.stack([draw_on_crest(*plane, sampling=sampling[1:], mask=part, **told) for *plane, part in arrays])
