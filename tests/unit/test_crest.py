@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from network_checks import package
-from pipeline_checks import changed, done, labels, run, scores, settings
+from pipeline_checks import Settings, changed, done, labels, run, scores, settings
 
 from bigseg.geometry.box import Box
 from bigseg.kernels.crest import LEAST_DOUBT, draw_on_crest
@@ -177,15 +177,17 @@ def test_planes_do_not_see_each_other_if_told_so(tissue, tmp_path):
     assert all((plane == first).all() for plane in others)
 
 
-@pytest.mark.parametrize(
-    ("told", "wanted", "weight"), [(25.0, "auto", 25.0), (25.0, 0.0, None), (25.0, -8.0, -8.0), (0.0, "auto", None)]
-)
-def test_a_model_tells_its_weight(tissue, tmp_path, told, wanted, weight):
-    package(tmp_path / "model", crest_weight=told)
-    network = {"method": "network", "model": str(tmp_path / "model")}
-    config = settings(tmp_path, tissue, predict=network, supervoxels={"crest": {"weight": wanted}})
+def weight_used(config: Settings) -> float | None:
     found = Workflow(config, "test").step("supervoxels.blocks", "a", 0).parameters.get("crest")
-    assert (None if found is None else found["weight"]) == weight
+    return None if found is None else found["weight"]
+
+
+def test_a_model_tells_its_weight(tissue, tmp_path):
+    package(tmp_path / "model", crest_weight=25.0)
+    config = settings(tmp_path, tissue, predict={"method": "network", "model": str(tmp_path / "model")})
+    assert weight_used(config) == 25
+    assert weight_used(changed(config, supervoxels={"crest": {"weight": 0.0}})) is None
+    assert weight_used(changed(config, supervoxels={"crest": {"weight": -8.0}})) == -8
 
 
 def test_where_nearly_all_is_of_one_value_there_is_no_crest(tissue, tmp_path):
@@ -200,3 +202,4 @@ def test_where_nearly_all_is_of_one_value_there_is_no_crest(tissue, tmp_path):
         supervoxels={"crest": CREST},
     )
     assert done(config, SEGMENTED[:3])["supervoxels.blocks"] == 1
+    assert weight_used(changed(config, supervoxels={"crest": {"weight": "auto"}})) is None  # the model tells none
