@@ -24,7 +24,7 @@ from bigseg.geometry.grid import Grid
 from bigseg.planning.workflow import Workflow
 from bigseg.stages import find_step
 from bigseg.stages.empty import EmptyPieces
-from bigseg.stages.predict import PredictBlocks
+from bigseg.stages.predict.blocks import PredictBlocks
 
 SHAPE, BLOCK = (12, 16, 16), (6, 8, 8)
 STAGES = ("ingest", "predict", "supervoxels", "graph", "partition", "segment", "pyramid", "measure", "seams")

@@ -24,7 +24,7 @@ from bigseg.planning.workflow import Workflow
 from bigseg.runner import run_unit
 from bigseg.stages import ASIDE, find_step
 from bigseg.stages.empty import EmptyPieces
-from bigseg.stages.truth import TruthStep
+from bigseg.stages.evaluate.truth import TruthStep
 from bigseg.volumes.zarr_reader import ZarrSource
 
 SHAPE, BLOCK = (6, 8, 24), (3, 8, 8)

@@ -19,7 +19,7 @@ from bigseg.geometry.grid import Grid
 from bigseg.kernels.lineage import Lineage, restrict
 from bigseg.layout import Layout
 from bigseg.resume.ledger import Record
-from bigseg.stages.evaluate_tracks import EvaluateTrackOverlaps, EvaluateTracks
+from bigseg.stages.evaluate.tracks import EvaluateTrackOverlaps, EvaluateTracks
 from bigseg.tracks.ctc import lineage_text
 from bigseg.tracks.table import write_tracks
 from bigseg.volumes.image import stage_array

@@ -21,7 +21,7 @@ from bigseg.geometry.grid import Grid
 from bigseg.planning.calibration import Calibration, calibration_identity, read_calibration, write_calibration
 from bigseg.planning.estimate import JOB_START_SECONDS, disk_warnings, estimate, halo_factor
 from bigseg.planning.workflow import Workflow
-from bigseg.stages.supervoxels import SupervoxelsBlocks
+from bigseg.stages.supervoxels.blocks import SupervoxelsBlocks
 
 Usage = namedtuple("Usage", "total used free")
 

@@ -35,7 +35,7 @@ SLOW = """\
 #!{python}
 import time
 from bigseg.cli import main
-from bigseg.stages.supervoxels import SupervoxelsBlocks
+from bigseg.stages.supervoxels.blocks import SupervoxelsBlocks
 
 process = SupervoxelsBlocks.process
 

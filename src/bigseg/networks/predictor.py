@@ -1,8 +1,7 @@
 """Apply a model to blocks: patches in batches, on the CPU or a GPU, one forward pass at a time.
 
-Blocks are read and written by other threads meanwhile (:class:`bigseg.stages.predict.PredictBlocks`). All forward
-passes run in one thread of their own, which alone uses the given number of torch's threads, so that a job never runs
-more.
+Blocks are read and written by other threads meanwhile (:mod:`bigseg.stages.predict.blocks`). All forward passes run in
+one thread of their own, which alone uses the given number of torch's threads, so that a job never runs more.
 """
 
 from __future__ import annotations

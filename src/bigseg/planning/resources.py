@@ -12,7 +12,7 @@ from bigseg.planning.sample import SamplePlan
 from bigseg.stages.partition.levels import PartitionLevel
 from bigseg.stages.partition.quality import IN_CORE_EDGES
 from bigseg.stages.partition.settings import LEFT_TO_NEXT_LEVEL, MULTICUTS
-from bigseg.stages.predict_network import read_tiling
+from bigseg.stages.predict.network import read_tiling
 from bigseg.stages.step import Step
 from bigseg.stages.track.windows import TrackSeams, TrackWindows
 from bigseg.volumes.location import locate

@@ -23,7 +23,7 @@ from bigseg.planning.evidence import check_evidence
 from bigseg.planning.headers import sample_headers
 from bigseg.planning.models import check_model, find_model
 from bigseg.resume.files import write_json
-from bigseg.stages.foreground import foreground_parameters
+from bigseg.stages.supervoxels.settings import foreground_parameters
 from bigseg.stages.track.settings import OF_FRAGMENTS
 from bigseg.tracks.ctc import check_lineage_file
 from bigseg.volumes.chunk_files import times_without_chunks

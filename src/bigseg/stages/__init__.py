@@ -1,4 +1,4 @@
-"""The stages, one module each, named like the stage; and the list of their steps."""
+"""The stages, one module or package each, named like the stage; and the list of their steps."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from bigseg.config.samples import evidence_roles
 from bigseg.errors import UserError
 from bigseg.geometry.levels import pyramid_levels
-from bigseg.stages.evaluate import EvaluateBlocks, EvaluateOverlaps, EvaluateScores
-from bigseg.stages.evaluate_tracks import EvaluateTrackOverlaps, EvaluateTracks
-from bigseg.stages.foreground import SupervoxelsHistogram, SupervoxelsThreshold, needs_threshold
+from bigseg.stages.evaluate.objects import EvaluateBlocks, EvaluateOverlaps, EvaluateScores
+from bigseg.stages.evaluate.tracks import EvaluateTrackOverlaps, EvaluateTracks
 from bigseg.stages.graph import GraphBlocks, GraphEvidence
 from bigseg.stages.ingest import IngestBlocks, IngestStatistics
 from bigseg.stages.measure import MeasureBlocks, MeasureTable
@@ -18,13 +17,15 @@ from bigseg.stages.partition.levels import PartitionRoot, partition_level_named
 from bigseg.stages.partition.lifted import PartitionLifted
 from bigseg.stages.partition.quality import PartitionEnergy, PartitionQuality
 from bigseg.stages.partition.settings import MULTICUTS, number_of_levels
-from bigseg.stages.predict import PredictBlocks
+from bigseg.stages.predict.blocks import PredictBlocks
 from bigseg.stages.pyramid import PyramidMetadata, pyramid_step_named
 from bigseg.stages.report import ReportPage, ReportProvenance
 from bigseg.stages.seams import SeamsBlocks, SeamsSummary
 from bigseg.stages.segment import SegmentBlocks, SegmentContacts, SegmentObjects
 from bigseg.stages.step import Step
-from bigseg.stages.supervoxels import SupervoxelsBlocks
+from bigseg.stages.supervoxels.blocks import SupervoxelsBlocks
+from bigseg.stages.supervoxels.foreground import SupervoxelsHistogram, SupervoxelsThreshold
+from bigseg.stages.supervoxels.settings import needs_threshold
 from bigseg.stages.track.blocks import TrackBlocks
 from bigseg.stages.track.contacts import TrackContacts
 from bigseg.stages.track.detections import TrackDetections

@@ -9,6 +9,7 @@ from bigseg.geometry.box import Box
 from bigseg.layout import SEAMS
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
+from bigseg.stages.evaluate.truth import TruthStep
 from bigseg.stages.step import (
     Need,
     Outcome,
@@ -16,7 +17,6 @@ from bigseg.stages.step import (
     WholeStep,
     grid_parameters,
 )
-from bigseg.stages.truth import TruthStep
 from bigseg.volumes.figures import holds_figures, read_figures
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Stage ``supervoxels``, its foreground: which voxels get supervoxels at all, and the threshold for a time point."""
+"""The threshold of the foreground, one for each time point."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bigseg.config.samples import Input
-from bigseg.errors import UserError
 from bigseg.geometry.box import Box
 from bigseg.layout import Layout
-from bigseg.networks.settings import outputs_of
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
 from bigseg.stages.step import (
@@ -21,6 +19,7 @@ from bigseg.stages.step import (
     digest_tables,
     grid_parameters,
 )
+from bigseg.stages.supervoxels.settings import foreground_parameters
 from bigseg.volumes.figures import holds_figures, read_figures
 
 if TYPE_CHECKING:
@@ -28,55 +27,6 @@ if TYPE_CHECKING:
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
     from bigseg.volumes.source import Source
-
-STANDARD_PROBABILITY = 0.5
-"""From which a network's foreground map says foreground, if nobody says otherwise."""
-
-
-def foreground_parameters(config: Config, plan: SamplePlan) -> Parameters | None:
-    """How foreground is told from background; None where there is no such thing, as in dense tissue.
-
-    Returns:
-        ``map``: ``foreground`` (a network's) or ``boundary`` (its complement); ``threshold``: a probability, or
-        ``otsu``; ``window``: half the window (z, y, x) of the local mean, in voxels.
-
-    Raises:
-        UserError: a threshold is given, but nothing tells foreground.
-    """
-    settings = config.supervoxels
-    wanted, source = settings.foreground_threshold, _foreground_map(config, plan)
-    if wanted == "none" or (wanted == "auto" and source != "foreground"):
-        return None
-    if source is None:
-        network = config.predict.method == "network"
-        raise UserError(
-            f"supervoxels.foreground_threshold: {wanted}, but "
-            + (
-                "the network gives no foreground map"
-                if network
-                else "nothing tells foreground where boundaries are bright (predict.invert: false)"
-            ),
-            "set it to none"
-            + (
-                ", or name the foreground in predict.outputs if the network has one"
-                if network
-                else ", or predict.invert to true where nuclei are bright and what is between them is dark"
-            ),
-        )
-    sampling = plan.sampling if settings.anisotropic else (1.0, 1.0, 1.0)
-    reach = settings.foreground_window
-    window = [
-        0 if n == 1 or (z == 0 and settings.dimension == "stacked_2d") else round(reach / s)
-        for z, (s, n) in enumerate(zip(sampling, plan.grid.shape, strict=True))
-    ]
-    threshold = STANDARD_PROBABILITY if wanted == "auto" else wanted
-    return {"map": source, "threshold": threshold, "window": window}
-
-
-def needs_threshold(config: Config, plan: SamplePlan) -> bool:
-    """Whether a threshold is found for each time point."""
-    found = foreground_parameters(config, plan)
-    return found is not None and found["threshold"] == "otsu"
 
 
 def foreground_level(layout: Layout, time: int, foreground: Parameters) -> int:
@@ -90,13 +40,6 @@ def foreground_level(layout: Layout, time: int, foreground: Parameters) -> int:
     if foreground["threshold"] != "otsu":
         return level_of(foreground["threshold"])
     return int(read_figures(layout.foreground_threshold(time))["level"])
-
-
-def _foreground_map(config: Config, plan: SamplePlan) -> str | None:
-    """The map that tells foreground."""
-    if plan.model is not None:
-        return "foreground" if "foreground" in outputs_of(plan.model, config.predict)[0] else None
-    return "boundary" if config.predict.invert else None
 
 
 def _parameters(config: Config, plan: SamplePlan) -> Parameters:

@@ -1,4 +1,4 @@
-"""Stage ``evaluate``: scores against the truth, from contingency tables counted block by block."""
+"""Scores of the objects, from contingency tables counted block by block."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from bigseg.layout import SCORES
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
+from bigseg.stages.evaluate.truth import TruthStep
 from bigseg.stages.step import (
     Need,
     Outcome,
@@ -17,7 +18,6 @@ from bigseg.stages.step import (
     WholeStep,
     grid_parameters,
 )
-from bigseg.stages.truth import TruthStep
 from bigseg.volumes.figures import holds_figures, read_figures
 from bigseg.volumes.signature import files_signature, time_files
 

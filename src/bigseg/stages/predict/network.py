@@ -1,4 +1,4 @@
-"""Method ``network`` of stage ``predict``: from configuration to parameters, from a block's image to its maps."""
+"""Method ``network``: from configuration to parameters, from a block's image to its maps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage ``evaluate``, for tracks: scores of the whole movie, from contingency tables counted block by block."""
+"""Scores of the tracks of a whole movie, from contingency tables counted block by block."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from bigseg.errors import UserError
 from bigseg.layout import TRACKING_SCORES
 from bigseg.resume.digest import digest_arrays, digest_file, digest_json
 from bigseg.resume.files import write_json
+from bigseg.stages.evaluate.truth import TruthStep
 from bigseg.stages.step import (
     Need,
     Outcome,
@@ -17,7 +18,6 @@ from bigseg.stages.step import (
     WholeStep,
     grid_parameters,
 )
-from bigseg.stages.truth import TruthStep
 from bigseg.volumes.figures import holds_figures, read_figures
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Stage ``predict``: the boundary map, and what else a network makes."""
+"""The maps of blocks: the boundary map, and what else a network makes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.halo import smoothing_halo
 from bigseg.resume.digest import digest_arrays, digest_json
-from bigseg.stages.foreground import foreground_parameters
 from bigseg.stages.ingest import background_parameters, read_histogram
-from bigseg.stages.predict_network import IN_FLIGHT, NetworkRun, needed_box, needed_within, network_parameters
+from bigseg.stages.predict.network import IN_FLIGHT, NetworkRun, needed_box, needed_within, network_parameters
 from bigseg.stages.step import (
     BlockStep,
     Need,
@@ -22,7 +21,7 @@ from bigseg.stages.step import (
     image_parameters,
     storage_parameters,
 )
-from bigseg.stages.supervoxels import supervoxel_halo
+from bigseg.stages.supervoxels.settings import foreground_parameters, supervoxel_halo, supervoxel_reach
 
 if TYPE_CHECKING:
     from bigseg.config import Config
@@ -244,10 +243,8 @@ def _counting_parameters(config: Config, plan: SamplePlan) -> Parameters:
     """Which part of the image counts, where that is not all of it: nothing is added where there is nothing to say."""
     found: Parameters = {}
     if plan.sample.mask is not None:
-        foreground, reach = foreground_parameters(config, plan), supervoxel_halo(config, plan)
-        if foreground is not None:
-            reach = [halo + window for halo, window in zip(reach, foreground["window"], strict=True)]
-        found["mask"] = {"input": plan.sample.mask.place(), "reach": reach}
+        reach = supervoxel_reach(supervoxel_halo(config, plan), foreground_parameters(config, plan))
+        found["mask"] = {"input": plan.sample.mask.place(), "reach": list(reach)}
     found |= background_parameters(plan)
     inverted = config.predict.method == "intensity" and config.predict.invert
     return {**found, "empty": 255} if found and inverted else found

@@ -1,4 +1,4 @@
-"""Stage ``supervoxels``: distance-transform watershed, block by block."""
+"""Supervoxels by distance-transform watershed, block by block."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.grid import supervoxel_id_range
-from bigseg.geometry.halo import watershed_halo
 from bigseg.layout import MADE_AGAIN
 from bigseg.resume.digest import digest_arrays, digest_json
-from bigseg.stages.crest import Crest, crest_parameters
-from bigseg.stages.foreground import foreground_level, foreground_parameters
 from bigseg.stages.step import BlockStep, Need, Outcome, Parameters, all_stored, storage_parameters
+from bigseg.stages.supervoxels.crest import Crest, crest_parameters
+from bigseg.stages.supervoxels.foreground import foreground_level
+from bigseg.stages.supervoxels.settings import (
+    foreground_parameters,
+    supervoxel_halo,
+    supervoxel_reach,
+    watershed_sampling,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,12 +43,11 @@ class SupervoxelsBlocks(BlockStep):
         """The settings, with halo and voxel proportions worked out."""
         settings = config.supervoxels.model_dump(exclude={"foreground_threshold", "foreground_window", "crest"})
         foreground, crest = foreground_parameters(config, plan), crest_parameters(config, plan)
-        sampling = plan.sampling if settings.pop("anisotropic") else (1.0, 1.0, 1.0)
-        del settings["halo"]
+        del settings["anisotropic"], settings["halo"]
         return {
             **storage_parameters(plan),
             **settings,
-            "sampling": [round(s, 6) for s in sampling],
+            "sampling": [round(s, 6) for s in watershed_sampling(config, plan)],
             "halo": supervoxel_halo(config, plan),
             "mask": plan.sample.mask.place() if plan.sample.mask else None,
             **({} if foreground is None else {"foreground": foreground}),
@@ -53,7 +57,7 @@ class SupervoxelsBlocks(BlockStep):
     def needs_within(self, box: Box) -> list[Need]:
         """The maps of the block and its halo, and maybe the image; of figures of the time point only their value."""
         outer, blocks = self._outer(box), self.grid.number_of_blocks
-        found = [Need("predict.blocks", self.grid.touching(self._surroundings(outer)), blocks)]
+        found = [Need("predict.blocks", self.grid.touching(self._seen(box)), blocks)]
         if self._crest is not None:
             found.append(Need("ingest.blocks", self.grid.touching(outer), blocks))
             found.append(Need("ingest.statistics", [0], in_key=False))
@@ -98,7 +102,7 @@ class SupervoxelsBlocks(BlockStep):
 
         box = self.grid.box(piece)
         outer = self._outer(box)
-        mask, foreground = self._read_mask(outer), self._read_foreground(outer)
+        mask, foreground = self._read_mask(outer), self._read_foreground(box)
         if foreground is not None:
             mask = foreground if mask is None else mask & foreground
         if mask is not None and not mask[box.inside(outer).slices].any():
@@ -162,12 +166,10 @@ class SupervoxelsBlocks(BlockStep):
         halo: Triple = triple(self.parameters["halo"])
         return box.grow(halo, halo, self.grid.shape)
 
-    def _surroundings(self, box: Box) -> Box:
-        """What tells foreground in a box."""
-        if self._foreground is None:
-            return box
-        window = triple(self._foreground["window"])
-        return box.grow(window, window, self.grid.shape)
+    def _seen(self, box: Box) -> Box:
+        """The blocks of a box and all that their supervoxels look at."""
+        reach = supervoxel_reach(self.parameters["halo"], self._foreground)
+        return box.grow(reach, reach, self.grid.shape)
 
     @property
     def _foreground(self) -> Parameters | None:
@@ -186,15 +188,15 @@ class SupervoxelsBlocks(BlockStep):
         return foreground_level(self.layout, self.time, self.parameters["foreground"])
 
     def _read_foreground(self, box: Box) -> np.ndarray | None:
-        """Which voxels of a box are foreground."""
+        """Which voxels of a block with its halo are foreground."""
         from bigseg.kernels.foreground import is_foreground
         from bigseg.volumes.image import read_foreground
 
         if self._foreground is None:
             return None
-        wide = self._surroundings(box)
+        wide, inner = self._seen(box), self._outer(box)
         values = read_foreground(self.layout, self.time, wide, self.grid.shape, self._foreground["map"])
-        return is_foreground(values, self._level, self._foreground["window"], box.inside(wide).slices)
+        return is_foreground(values, self._level, self._foreground["window"], inner.inside(wide).slices)
 
     def _read_mask(self, box: Box) -> np.ndarray | None:
         return None if self._mask is None else self._mask.read(self.time, 0, box) != 0
@@ -220,13 +222,3 @@ class SupervoxelsBlocks(BlockStep):
         from bigseg.volumes.image import stage_array
 
         return stage_array(self.layout, self.layout.continues, self.parameters, self.time, "uint8", self.name)
-
-
-def supervoxel_halo(config: Config, plan: SamplePlan) -> list[int]:
-    """How far (z, y, x) the watershed of a block looks at the maps around it, in voxels."""
-    settings = config.supervoxels
-    sampling = plan.sampling if settings.anisotropic else (1.0, 1.0, 1.0)
-    halo = list(watershed_halo(sampling) if settings.halo == "auto" else settings.halo)
-    if settings.dimension == "stacked_2d":
-        halo[0] = 0  # planes do not see each other
-    return [0 if n == 1 else h for h, n in zip(halo, plan.grid.shape, strict=True)]
