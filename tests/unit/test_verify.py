@@ -122,6 +122,15 @@ STORED: dict[tuple[str, int], str] = {
 }
 
 
+def test_what_is_gone_is_missed_by_its_piece_alone(finished):
+    """What the runner asks of every piece that a ledger records."""
+    everything = [(job.step, piece, job.records[piece]) for job in jobs(finished) for piece in job.pieces]
+    assert all(step.intact(piece, record) for step, piece, record in everything)
+    for path in STORED.values():
+        delete(Path(path))
+    assert {(step.name, piece) for step, piece, record in everything if not step.intact(piece, record)} == set(STORED)
+
+
 @pytest.mark.parametrize("damage", [delete, cut_short, flip])
 def test_damage_is_found_where_it_is_and_made_again_alone(finished, damage):
     """A file of every step at once: each is found with its piece, and a run makes these and nothing else."""

@@ -57,10 +57,6 @@ class GraphBlocks(BlockStep):
         """Those of ``_TABLES``."""
         return [self.layout.table("graph", name, self.time, piece) for name in _TABLES]
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether all tables are still there."""
-        return all(path.exists() for path in self.tables(piece))
-
     def process(self, piece: int) -> Outcome:
         """Count contacts and voxels."""
         from bigseg.kernels.region_graph import between_blocks, block_edges
@@ -78,10 +74,8 @@ class GraphBlocks(BlockStep):
         nodes = {"id": ids, "size": sizes}
         table = block_edges(labels, boundary, continues, box.shape)
         edges = table.columns()
-        write_table(self.layout.table("graph", "nodes", self.time, piece), nodes)
-        write_table(self.layout.table("graph", "edges", self.time, piece), edges)
-        across = between_blocks(edges)
-        write_table(self.layout.table("graph", "across", self.time, piece), across)
+        for path, columns in zip(self.tables(piece), (nodes, edges, between_blocks(edges)), strict=True):
+            write_table(path, columns)
         return Outcome(digest_arrays(*nodes.values(), *edges.values()), {"supervoxels": len(ids), "edges": len(table)})
 
     def rehash(self, piece: int, record: Record) -> str:
@@ -89,10 +83,11 @@ class GraphBlocks(BlockStep):
         from bigseg.kernels.region_graph import between_blocks
         from bigseg.volumes.tables import read_checked
 
-        nodes, edges, across = (read_checked(self.layout.table("graph", name, self.time, piece)) for name in _TABLES)
+        paths = self.tables(piece)
+        nodes, edges, across = map(read_checked, paths)
         digest = digest_arrays(*nodes.values(), *edges.values())
         if digest == record.digest:
-            check_copy(self.layout.table("graph", "across", self.time, piece), across, between_blocks(edges))
+            check_copy(paths[-1], across, between_blocks(edges))
         return digest
 
     def _outer(self, box: Box) -> Box:
@@ -146,10 +141,6 @@ class GraphEvidence(BlockStep):
         """Evidence and long-range pairs."""
         return [self.layout.table("graph", name, self.time, piece) for name in ("evidence", "long_range")]
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether both tables are still there."""
-        return all(path.exists() for path in self.tables(piece))
-
     def process(self, piece: int) -> Outcome:
         """Count."""
         from bigseg.kernels.evidence import long_range, most_frequent
@@ -172,13 +163,13 @@ class GraphEvidence(BlockStep):
             evidence |= {column: found.label, f"{column}_voxels": found.voxels, f"{column}_total": found.total}
         pairs = long_range(labels, self._boundaries(box), self._offsets, inner)
         columns = pairs.columns()
-        write_table(self.layout.table("graph", "evidence", self.time, piece), evidence)
-        write_table(self.layout.table("graph", "long_range", self.time, piece), columns)
+        for path, table in zip(self.tables(piece), (evidence, columns), strict=True):
+            write_table(path, table)
         return Outcome(digest_arrays(*evidence.values(), *columns.values()), {"long_range_pairs": len(pairs)})
 
     def rehash(self, piece: int, record: Record) -> str:
         """Both tables."""
-        return digest_tables(self.layout.table("graph", name, self.time, piece) for name in ("evidence", "long_range"))
+        return digest_tables(self.tables(piece))
 
     def _outer(self, box: Box) -> Box:
         """The block and all that the offsets reach from it."""

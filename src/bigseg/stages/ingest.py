@@ -18,7 +18,6 @@ from bigseg.stages.step import (
     Outcome,
     Parameters,
     WholeStep,
-    all_stored,
     check_copy,
     image_parameters,
     storage_parameters,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
     from bigseg.volumes.source import Source
+    from bigseg.volumes.store import VolumeArray
 
 VERSION = 1
 
@@ -67,31 +67,32 @@ class IngestBlocks(BlockStep):
         """The state of the input files of the time point."""
         return self._signature
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether the histogram and, if copied, the shards are still there."""
+    def tables(self, piece: int) -> list[Path]:
+        """The histograms of all channels."""
+        return [self.layout.table("ingest", "histogram", self.time, piece)]
+
+    def arrays(self) -> list[tuple[VolumeArray, int]]:
+        """The copy of the image, if there is one."""
         from bigseg.volumes.image import copied_image
 
-        if not self.layout.table("ingest", "histogram", self.time, piece).exists():
-            return False
         if not self.parameters["copy"]:
-            return True
-        store = copied_image(self.layout, self.parameters, self.time)
-        return all_stored(self, store, piece, self.parameters["channels"])
+            return []
+        return [(copied_image(self.layout, self.parameters, self.time), self.parameters["channels"])]
 
     def process(self, piece: int) -> Outcome:
         """Read a block, refuse what is no number, write it, count its intensities."""
-        from bigseg.volumes.image import claim_result, copied_image
+        from bigseg.volumes.image import claim_result
         from bigseg.volumes.tables import write_table
 
         box = self.grid.box(piece)
         blocks = [self._finite(self._read(c, box), c, box) for c in range(self.parameters["channels"])]
         claim_result(self.layout, self.parameters["owner"])
-        if self.parameters["copy"]:
-            store = copied_image(self.layout, self.parameters, self.time)
+        for store, _ in self.arrays():
             for channel, block in enumerate(blocks):
                 store.write(self.time, channel, box, block)
         counted = _counting(blocks, self.parameters.get("background"))
-        write_table(self.layout.table("ingest", "histogram", self.time, piece), _count(counted))
+        (path,) = self.tables(piece)
+        write_table(path, _count(counted))
         return Outcome(digest_arrays(*blocks), {} if any(block.size for block in counted) else {"empty": True})
 
     def rehash(self, piece: int, record: Record) -> str:
@@ -106,7 +107,7 @@ class IngestBlocks(BlockStep):
         blocks = [image.read(self.time, c, self.grid.box(piece)) for c in range(self.parameters["channels"])]
         digest = digest_arrays(*blocks)
         if digest == record.digest:
-            path = self.layout.table("ingest", "histogram", self.time, piece)
+            (path,) = self.tables(piece)
             check_copy(path, read_checked(path), _count(_counting(blocks, self.parameters.get("background"))))
         return digest
 
@@ -200,7 +201,7 @@ class IngestStatistics(WholeStep):
 
         dtype = self.parameters["dtype"]
         statistics: list[dict[str, Any]] = []
-        for channel in range(self.parameters["channels"]):
+        for channel, path in enumerate(self.tables(piece)):
 
             def parts(channel: int = channel) -> Any:
                 for block in range(self.parameters["blocks"]):
@@ -212,10 +213,7 @@ class IngestStatistics(WholeStep):
             voxels = int(merged.counts.sum())
             if not voxels:  # nothing but background: constant
                 merged = histogram(np.full(1, self.parameters["background"], dtype))
-            write_table(
-                self._merged(channel),
-                {"bin": merged.bins, "count": merged.counts},
-            )
+            write_table(path, {"bin": merged.bins, "count": merged.counts})
             mean, deviation = mean_and_deviation(merged)
             percents = [0, 0.1, 1, 5, 25, 50, 75, 95, 99, 99.8, 99.9, 100]
             statistics.append(
@@ -237,12 +235,13 @@ class IngestStatistics(WholeStep):
         write_json(self.layout.statistics(self.time), statistics)
         return Outcome(digest_json(statistics))
 
+    def tables(self, piece: int) -> list[Path]:
+        """The histograms of all channels."""
+        return [_merged_path(self.layout, self.time, channel) for channel in range(self.parameters["channels"])]
+
     def intact(self, piece: int, record: Record) -> bool:
         """Whether the histograms are there and the statistics still what was written."""
-        channels = range(self.parameters["channels"])
-        if not all(self._merged(channel).exists() for channel in channels):
-            return False
-        return holds_figures(self.layout.statistics(self.time), record.digest)
+        return super().intact(piece, record) and holds_figures(self.layout.statistics(self.time), record.digest)
 
     def rehash(self, piece: int, record: Record) -> str:
         """The statistics, and the histograms whose fingerprints they name."""
@@ -251,14 +250,10 @@ class IngestStatistics(WholeStep):
         found = read_figures(self.layout.statistics(self.time))
         digest = digest_json(found)
         if digest == record.digest:
-            for channel, figures in enumerate(found):
-                table = read_checked(self._merged(channel))
-                if digest_arrays(*table.values()) != figures["histogram"]:
-                    raise UserError(f"{self._merged(channel)}: is not the histogram that was written", MADE_AGAIN)
+            for path, figures in zip(self.tables(piece), found, strict=True):
+                if digest_arrays(*read_checked(path).values()) != figures["histogram"]:
+                    raise UserError(f"{path}: is not the histogram that was written", MADE_AGAIN)
         return digest
-
-    def _merged(self, channel: int) -> Path:
-        return _merged_path(self.layout, self.time, channel)
 
 
 def read_histogram(layout: Layout, time: int, channel: int, dtype: str) -> Histogram:

@@ -53,10 +53,6 @@ class MeasureBlocks(BlockStep):
         """The objects in the block."""
         return [self.layout.table("measure", "objects", self.time, piece)]
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether the table is still there."""
-        return all(path.exists() for path in self.tables(piece))
-
     def process(self, piece: int) -> Outcome:
         """Measure and write the block's table."""
         from bigseg.kernels.objects import measure_block
@@ -70,12 +66,13 @@ class MeasureBlocks(BlockStep):
             self.time, self.parameters["channel"], box
         )
         columns = {str(name): column.to_numpy() for name, column in measure_block(labels, image, box.begin).items()}
-        write_table(self.layout.table("measure", "objects", self.time, piece), columns)
+        (path,) = self.tables(piece)
+        write_table(path, columns)
         return Outcome(digest_arrays(*columns.values()), {"objects": len(columns["object"])})
 
     def rehash(self, piece: int, record: Record) -> str:
         """The table."""
-        return digest_tables([self.layout.table("measure", "objects", self.time, piece)])
+        return digest_tables(self.tables(piece))
 
 
 class MeasureTable(WholeStep):

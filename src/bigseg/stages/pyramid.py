@@ -22,7 +22,6 @@ from bigseg.stages.step import (
     Outcome,
     Parameters,
     WholeStep,
-    all_stored,
     image_parameters,
     storage_parameters,
 )
@@ -102,10 +101,6 @@ class PyramidBlocks(BlockStep):
     def arrays(self) -> list[tuple[VolumeArray, int]]:
         """The level."""
         return [(self._store, self.parameters["channels"])]
-
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether the shards are still there."""
-        return all_stored(self, self._store, piece, self.parameters["channels"])
 
     def process(self, piece: int) -> Outcome:
         """Pool a block: images by the mean, labels by the most frequent one."""

@@ -17,7 +17,6 @@ from bigseg.stages.step import (
     Outcome,
     Parameters,
     WholeStep,
-    all_stored,
     digest_tables,
     grid_parameters,
     storage_parameters,
@@ -76,10 +75,6 @@ class SegmentContacts(BlockStep):
         """Sizes and contacts."""
         return [self.layout.table("segment", name, self.time, piece) for name in ("sizes", "contacts")]
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether both tables are still there."""
-        return all(path.exists() for path in self.tables(piece))
-
     def process(self, piece: int) -> Outcome:
         """Contract the block's graph to objects and keep what concerns small ones."""
         from bigseg.kernels.small_objects import Contacts, may_be_small
@@ -92,13 +87,13 @@ class SegmentContacts(BlockStep):
         found = may_be_small(nodes["id"], nodes["size"], Contacts(**edges), ids, objects, minimum)
         sizes = {"id": found.ids, "size": found.sizes}
         contacts = found.contacts.columns()
-        write_table(self.layout.table("segment", "sizes", self.time, piece), sizes)
-        write_table(self.layout.table("segment", "contacts", self.time, piece), contacts)
+        for path, columns in zip(self.tables(piece), (sizes, contacts), strict=True):
+            write_table(path, columns)
         return Outcome(digest_arrays(*sizes.values(), *contacts.values()))
 
     def rehash(self, piece: int, record: Record) -> str:
         """Both tables."""
-        return digest_tables(self.layout.table("segment", name, self.time, piece) for name in ("sizes", "contacts"))
+        return digest_tables(self.tables(piece))
 
     def _objects(self, piece: int) -> tuple[np.ndarray, np.ndarray]:
         """Supervoxels of the block and those that touch it, ascending, and the object of each."""
@@ -133,9 +128,9 @@ class SegmentObjects(WholeStep):
         """What all blocks tell."""
         return [Need("segment.contacts", range(self.parameters["blocks"]), self.parameters["blocks"])]
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether the table is still there."""
-        return self.layout.table("segment", "map", self.time).exists()
+    def tables(self, piece: int) -> list[Path]:
+        """The map."""
+        return [self.layout.table("segment", "map", self.time)]
 
     def process(self, piece: int) -> Outcome:
         """Write the map from objects that are renamed to what they become part of; 0 is the background."""
@@ -159,13 +154,14 @@ class SegmentObjects(WholeStep):
         if self.parameters.get("remove_isolated"):
             final = remove_small(sizes, final, minimum)
         renamed = final != ids
-        write_table(self.layout.table("segment", "map", self.time), {"id": ids[renamed], "cluster": final[renamed]})
+        (path,) = self.tables(piece)
+        write_table(path, {"id": ids[renamed], "cluster": final[renamed]})
         # An object is named by its smallest supervoxel, so each merger renames one.
         return Outcome(digest_arrays(ids[renamed], final[renamed]), {"merged": int(renamed.sum())})
 
     def rehash(self, piece: int, record: Record) -> str:
         """The map."""
-        return digest_tables([self.layout.table("segment", "map", self.time)])
+        return digest_tables(self.tables(piece))
 
 
 class SegmentBlocks(BlockStep):
@@ -208,10 +204,6 @@ class SegmentBlocks(BlockStep):
     def arrays(self) -> list[tuple[VolumeArray, int]]:
         """The labels."""
         return [(self._store, 1)]
-
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether the shard is still there."""
-        return all_stored(self, self._store, piece)
 
     def process(self, piece: int) -> Outcome:
         """Paint the supervoxels with their objects, or copy the labels that are given."""

@@ -171,8 +171,14 @@ class Step(ABC):
         return ""
 
     def intact(self, piece: int, record: Record) -> bool:
-        """Whether the output of a piece that a ledger records is still there."""
-        return True
+        """Whether the output of a piece that a ledger records is still there: all its tables and arrays."""
+        if not all(path.exists() for path in self.tables(piece)):
+            return False
+        return all(
+            array.stored(self.time, channel, self.grid.box(piece))
+            for array, channels in self.arrays()
+            for channel in range(channels)
+        )
 
     @abstractmethod
     def process(self, piece: int) -> Outcome:
@@ -224,7 +230,7 @@ class Step(ABC):
                 array.repeat(self.time, channel, self.grid.box(piece), self.grid.box(like), place)
 
     def tables(self, piece: int) -> list[Path]:
-        """The tables that a piece writes."""
+        """The tables that a piece writes, always in the same order."""
         return []
 
     def arrays(self) -> list[tuple[VolumeArray, int]]:
@@ -262,12 +268,6 @@ class BlockStep(Step):
         """What must be there before all blocks that tile ``box``: what each of them needs, and no more."""
 
 
-def all_stored(step: Step, store: VolumeArray, piece: int, channels: int = 1) -> bool:
-    """Whether the files of a block are there."""
-    box = step.grid.box(piece)
-    return all(store.stored(step.time, channel, box) for channel in range(channels))
-
-
 def digest_tables(paths: Iterable[Path]) -> str:
     """Fingerprint of all columns of tables, one table after the other.
 
@@ -295,8 +295,9 @@ class WholeStep(Step):
     in_batches = False
 
     def intact(self, piece: int, record: Record) -> bool:
-        """Whether the declared files are there: Snakemake removes them before it starts a job again."""
-        return all((self.layout.result_folder / file).exists() for file in self.files)
+        """Whether the declared files are there, too: Snakemake removes them before it starts a job again."""
+        declared = (self.layout.result_folder / file for file in self.files)
+        return super().intact(piece, record) and all(path.exists() for path in declared)
 
     @property
     def number_of_pieces(self) -> int:

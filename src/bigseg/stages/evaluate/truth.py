@@ -51,10 +51,6 @@ class TruthStep(BlockStep):
         """Whether the truth is 0 in all of a box."""
         return self._truth.holds_nothing(time, 0, box) or not self._truth.read(time, 0, box).any()
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether the tables are still there."""
-        return all(path.exists() for path in self.tables(piece))
-
     def rehash(self, piece: int, record: Record) -> str:
         """The tables."""
         return digest_tables(self.tables(piece))

@@ -76,10 +76,6 @@ class PartitionLevel(BlockStep):
 
         return table_paths(self.layout, self.time, self.level, piece, with_rim=self._with_context)
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether all tables are still there."""
-        return all(path.exists() for path in self.tables(piece))
-
     def process(self, piece: int) -> Outcome:
         """Solve a superblock and write its tables."""
         from bigseg.kernels.superblock import rim, solve
@@ -96,9 +92,7 @@ class PartitionLevel(BlockStep):
 
     def rehash(self, piece: int, record: Record) -> str:
         """All tables, in the order in which they were written."""
-        from bigseg.stages.partition.superblocks import table_paths
-
-        return digest_tables(table_paths(self.layout, self.time, self.level, piece, with_rim=self._with_context))
+        return digest_tables(self.tables(piece))
 
     def _problem(self, piece: int) -> tuple[Superblock, Superblock | None]:
         """The superblock's own graph, and with its neighbours'."""
@@ -183,31 +177,29 @@ class PartitionRoot(WholeStep):
         total = tree.number(levels - 1 if levels else 0)
         return [Need(step, range(total), total) for step in steps]
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether the map is still there."""
+    def tables(self, piece: int) -> list[Path]:
+        """The map."""
         from bigseg.stages.partition.superblocks import map_path
 
-        return map_path(self.layout, self.time).exists()
+        return [map_path(self.layout, self.time)]
 
     def process(self, piece: int) -> Outcome:
         """Solve, and write the map from what is left to objects."""
         import numpy as np
 
-        from bigseg.stages.partition.superblocks import map_path
         from bigseg.stages.partition.whole import solve_whole
         from bigseg.volumes.tables import write_table
 
         problem = self._problem()
         clusters = solve_whole(problem, self.parameters, self.machine.threads)
-        write_table(map_path(self.layout, self.time), {"id": problem.nodes, "cluster": clusters})
+        (path,) = self.tables(piece)
+        write_table(path, {"id": problem.nodes, "cluster": clusters})
         note = {"nodes": len(problem.nodes), "edges": len(problem.edges), "objects": len(np.unique(clusters))}
         return Outcome(digest_arrays(problem.nodes, clusters), note)
 
     def rehash(self, piece: int, record: Record) -> str:
         """The map."""
-        from bigseg.stages.partition.superblocks import map_path
-
-        return digest_tables([map_path(self.layout, self.time)])
+        return digest_tables(self.tables(piece))
 
     def _problem(self) -> Superblock:
         from bigseg.kernels.superblock import join

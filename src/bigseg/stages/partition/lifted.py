@@ -71,10 +71,6 @@ class PartitionLifted(BlockStep):
         """All lifted edges, and those between blocks again."""
         return [self.layout.table("partition", name, self.time, piece) for name in ("lifted", "lifted_across")]
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether both tables are still there."""
-        return all(path.exists() for path in self.tables(piece))
-
     def process(self, piece: int) -> Outcome:
         """Find the pairs and write their costs, or weights; those between blocks again, for the blocks around."""
         from bigseg.kernels.region_graph import between_blocks
@@ -82,8 +78,8 @@ class PartitionLifted(BlockStep):
 
         edges = self.edges(piece)
         columns = edges.columns()
-        write_table(self.layout.table("partition", "lifted", self.time, piece), columns)
-        write_table(self.layout.table("partition", "lifted_across", self.time, piece), between_blocks(columns))
+        for path, table in zip(self.tables(piece), (columns, between_blocks(columns)), strict=True):
+            write_table(path, table)
         return Outcome(digest_arrays(*columns.values()), {"lifted_edges": len(edges)})
 
     def rehash(self, piece: int, record: Record) -> str:
@@ -91,11 +87,11 @@ class PartitionLifted(BlockStep):
         from bigseg.kernels.region_graph import between_blocks
         from bigseg.volumes.tables import read_checked
 
-        edges = read_checked(self.layout.table("partition", "lifted", self.time, piece))
+        whole, across = self.tables(piece)
+        edges = read_checked(whole)
         digest = digest_arrays(*edges.values())
         if digest == record.digest:
-            path = self.layout.table("partition", "lifted_across", self.time, piece)
-            check_copy(path, read_checked(path), between_blocks(edges))
+            check_copy(across, read_checked(across), between_blocks(edges))
         return digest
 
     @property

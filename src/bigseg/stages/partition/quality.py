@@ -69,10 +69,6 @@ class PartitionEnergy(BlockStep):
         """The block's figures."""
         return [self.layout.table("partition", "energy", self.time, piece)]
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether the table is still there."""
-        return all(path.exists() for path in self.tables(piece))
-
     def process(self, piece: int) -> Outcome:
         """Add up costs and bound what the edges must cost: bounds of parts add up."""
         import numpy as np
@@ -89,12 +85,13 @@ class PartitionEnergy(BlockStep):
             "lower_bound": np.array([lower_bound(len(ids), pairs, edges.value)]),
             "repulsion": np.array([edges.value[edges.value < 0].sum()]),
         }
-        write_table(self.layout.table("partition", "energy", self.time, piece), figures)
+        (path,) = self.tables(piece)
+        write_table(path, figures)
         return Outcome(digest_arrays(*figures.values()))
 
     def rehash(self, piece: int, record: Record) -> str:
         """The table."""
-        return digest_tables([self.layout.table("partition", "energy", self.time, piece)])
+        return digest_tables(self.tables(piece))
 
     def _edges(self, piece: int) -> SignedEdges:
         """What the block owns: contacts, and lifted edges."""

@@ -17,7 +17,6 @@ from bigseg.stages.step import (
     Need,
     Outcome,
     Parameters,
-    all_stored,
     image_parameters,
     storage_parameters,
 )
@@ -121,12 +120,6 @@ class PredictBlocks(BlockStep):
                 store.write(self.time, channel, box, nothing[channel])
             maps.append(nothing if "c" in store.axes else nothing[0])
         return Outcome(digest_arrays(*maps), {"empty": True})
-
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether the shards are still there."""
-        if self._network is None:
-            return all_stored(self, self._store, piece)
-        return all(all_stored(self, store, piece, _channels(store)) for store in self._network.stores().values())
 
     def workers(self, threads: int) -> int:
         """With a network, one block is computed with all threads while others are read and written."""

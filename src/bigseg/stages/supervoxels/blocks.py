@@ -11,7 +11,7 @@ from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.grid import supervoxel_id_range
 from bigseg.layout import MADE_AGAIN
 from bigseg.resume.digest import digest_arrays, digest_json
-from bigseg.stages.step import BlockStep, Need, Outcome, Parameters, all_stored, storage_parameters
+from bigseg.stages.step import BlockStep, Need, Outcome, Parameters, storage_parameters
 from bigseg.stages.supervoxels.crest import Crest, crest_parameters
 from bigseg.stages.supervoxels.foreground import foreground_level
 from bigseg.stages.supervoxels.settings import (
@@ -87,10 +87,6 @@ class SupervoxelsBlocks(BlockStep):
 
         shape = self.grid.box(piece).shape
         return self._write(piece, np.zeros(shape, np.uint32), 0, np.zeros(shape, np.uint8))
-
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether the shards of both arrays are still there."""
-        return all(all_stored(self, store, piece) for store in (self._store, self._continues))
 
     def process(self, piece: int) -> Outcome:
         """Watershed in the block with its halo, cut to the block, ids made unique by the block's number."""

@@ -23,6 +23,8 @@ from bigseg.stages.supervoxels.settings import foreground_parameters
 from bigseg.volumes.figures import holds_figures, read_figures
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bigseg.config import Config
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
@@ -71,9 +73,9 @@ class SupervoxelsHistogram(BlockStep):
         """The mask in the block."""
         return "" if self._mask is None else digest_arrays(self._mask.read(self.time, 0, self.grid.box(piece)) != 0)
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether the table is still there."""
-        return self.layout.table("supervoxels", "histogram", self.time, piece).exists()
+    def tables(self, piece: int) -> list[Path]:
+        """The counts."""
+        return [self.layout.table("supervoxels", "histogram", self.time, piece)]
 
     def process(self, piece: int) -> Outcome:
         """Count and write the table."""
@@ -81,7 +83,7 @@ class SupervoxelsHistogram(BlockStep):
         from bigseg.volumes.image import read_foreground
         from bigseg.volumes.tables import write_table
 
-        box, path = self.grid.box(piece), self.layout.table("supervoxels", "histogram", self.time, piece)
+        box, (path,) = self.grid.box(piece), self.tables(piece)
         values = read_foreground(self.layout, self.time, box, self.grid.shape, self.parameters["map"])
         counted = values > 0
         if self._mask is not None:
@@ -91,7 +93,7 @@ class SupervoxelsHistogram(BlockStep):
 
     def rehash(self, piece: int, record: Record) -> str:
         """The table."""
-        return digest_tables([self.layout.table("supervoxels", "histogram", self.time, piece)])
+        return digest_tables(self.tables(piece))
 
     @cached_property
     def _mask(self) -> Source | None:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bigseg.resume.digest import digest_arrays
-from bigseg.stages.step import BlockStep, Need, Outcome, Parameters, all_stored, storage_parameters
+from bigseg.stages.step import BlockStep, Need, Outcome, Parameters, storage_parameters
 from bigseg.stages.track.settings import VERSION
 
 if TYPE_CHECKING:
@@ -51,10 +51,6 @@ class TrackBlocks(BlockStep):
     def arrays(self) -> list[tuple[VolumeArray, int]]:
         """The tracks."""
         return [(self._store, 1)]
-
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether the shard is still there."""
-        return all_stored(self, self._store, piece)
 
     def process(self, piece: int) -> Outcome:
         """Read the labels, rename, write."""

@@ -56,10 +56,6 @@ class TrackContacts(BlockStep):
         """The contacts."""
         return [self.layout.table("track", "contacts", self.time, piece)]
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether the table is still there."""
-        return all(path.exists() for path in self.tables(piece))
-
     def process(self, piece: int) -> Outcome:
         """Contract and write."""
         from bigseg.kernels.small_objects import Contacts, contract_contacts

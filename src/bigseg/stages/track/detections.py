@@ -10,6 +10,8 @@ from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, digest_tabl
 from bigseg.stages.track.settings import NESTED, OF_FRAGMENTS, VERSION
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import pandas as pd
 
@@ -39,9 +41,9 @@ class TrackDetections(WholeStep):
         found = [Need("measure.blocks", blocks, len(blocks))]
         return [*found, Need("track.contacts", blocks, len(blocks))] if self.parameters["contacts"] else found
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether all tables are still there."""
-        return all(self.layout.table("track", name, self.time).exists() for name in self._tables)
+    def tables(self, piece: int) -> list[Path]:
+        """The objects, their contacts, the candidates."""
+        return [self.layout.table("track", name, self.time) for name in self._tables]
 
     def process(self, piece: int) -> Outcome:
         """Write the tables."""
@@ -55,14 +57,14 @@ class TrackDetections(WholeStep):
             written["contacts"] = self._contacts()
         if self.parameters["joint"]:
             written |= hierarchy_tables(written["fragments"], written["contacts"], self.parameters["joint"])
-        for name in self._tables:
-            write_table(self.layout.table("track", name, self.time), written[name])
+        for path, name in zip(self.tables(piece), self._tables, strict=True):
+            write_table(path, written[name])
         digest = digest_arrays(*(column for name in self._tables for column in written[name].values()))
         return Outcome(digest, {name: len(next(iter(written[name].values()))) for name in self._tables})
 
     def rehash(self, piece: int, record: Record) -> str:
         """All tables."""
-        return digest_tables(self.layout.table("track", name, self.time) for name in self._tables)
+        return digest_tables(self.tables(piece))
 
     @property
     def _tables(self) -> list[str]:

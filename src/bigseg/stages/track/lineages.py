@@ -59,9 +59,9 @@ class TrackLineages(WholeStep):
         selected, events = self._chosen()
         return digest_arrays(selected, events.links, events.divisions)
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether all tables are still there."""
-        return all(path.exists() for path in self._paths)
+    def tables(self, piece: int) -> list[Path]:
+        """The tracks so far, their number, and the track of each object."""
+        return [self.layout.table("track", name, self.time) for name in _TABLES]
 
     def process(self, piece: int) -> Outcome:
         """Write the track of each detection and of each object of ``segment``."""
@@ -78,17 +78,13 @@ class TrackLineages(WholeStep):
             {"tracks": np.array([traced.number])},
             self._names(traced.track),
         )
-        for path, table in zip(self._paths, tables, strict=True):
+        for path, table in zip(self.tables(piece), tables, strict=True):
             write_table(path, table)
         return Outcome(digest_arrays(*(column for table in tables for column in table.values())))
 
     def rehash(self, piece: int, record: Record) -> str:
         """All tables."""
-        return digest_tables(self._paths)
-
-    @property
-    def _paths(self) -> list[Path]:
-        return [self.layout.table("track", name, self.time) for name in _TABLES]
+        return digest_tables(self.tables(piece))
 
     @property
     def _position(self) -> int:

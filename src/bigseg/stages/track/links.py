@@ -15,6 +15,8 @@ from bigseg.stages.track.drift import read_drift
 from bigseg.stages.track.settings import NESTED, VERSION, PairStep, largest_shift, movie_parameters
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bigseg.config import Config
     from bigseg.kernels.tracking.model import Events, Pair
     from bigseg.planning.sample import SamplePlan
@@ -58,9 +60,9 @@ class TrackLinks(PairStep, WholeStep):
         """The time point before."""
         return digest_json(self.previous)
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether all tables are still there."""
-        return all(self.layout.table("track", name, self.time).exists() for name in self._names)
+    def tables(self, piece: int) -> list[Path]:
+        """The events that may happen, or those that do."""
+        return [self.layout.table("track", name, self.time) for name in self._names]
 
     def process(self, piece: int) -> Outcome:
         """Make them and write their tables."""
@@ -91,14 +93,14 @@ class TrackLinks(PairStep, WholeStep):
             written = pair_tables(pair)
         else:
             written = {"events": event_columns(self._choose(pair))}
-        for name in self._names:
-            write_table(self.layout.table("track", name, self.time), written[name])
+        for path, name in zip(self.tables(piece), self._names, strict=True):
+            write_table(path, written[name])
         digest = digest_arrays(*(column for name in self._names for column in written[name].values()))
         return Outcome(digest, {"candidates": len(pair.links) + len(pair.divisions)})
 
     def rehash(self, piece: int, record: Record) -> str:
         """All tables."""
-        return digest_tables(self.layout.table("track", name, self.time) for name in self._names)
+        return digest_tables(self.tables(piece))
 
     @property
     def _names(self) -> tuple[str, ...]:

@@ -57,10 +57,6 @@ class TrackOverlaps(PairStep, BlockStep):
         """The pairs."""
         return [self.layout.table("track", "overlaps", self.time, piece)]
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether the table is still there."""
-        return all(path.exists() for path in self.tables(piece))
-
     def process(self, piece: int) -> Outcome:
         """Count and write the block's table."""
         import numpy as np

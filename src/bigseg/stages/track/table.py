@@ -44,9 +44,10 @@ class TrackTable(WholeStep):
         blocks = range(self.parameters["blocks"])
         return [*detections, *(Need("track.overlaps", blocks, len(blocks), time=time) for time in times[1:])]
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether all tables are still there."""
-        return all(path.exists() for path in self._paths)
+    def tables(self, piece: int) -> list[Path]:
+        """The table of tracks, and with ``volume`` for each time point the track of each object."""
+        times = self.parameters["times"] if "volume" in self.parameters else []
+        return [self.layout.track_table, *(self.layout.table("track", "names", time) for time in times)]
 
     def process(self, piece: int) -> Outcome:
         """Write the table, and with ``volume`` for each time point the track of each object."""
@@ -59,7 +60,7 @@ class TrackTable(WholeStep):
             tracks, names = by_volume(self.layout, self.parameters)
         else:
             tracks = self._tracks()
-        table_path, *name_paths = self._paths
+        table_path, *name_paths = self.tables(piece)
         write_tracks(table_path, tracks)
         for path, table in zip(name_paths, names, strict=True):
             write_table(path, table)
@@ -68,7 +69,7 @@ class TrackTable(WholeStep):
 
     def rehash(self, piece: int, record: Record) -> str:
         """All tables."""
-        return digest_tables(self._paths)
+        return digest_tables(self.tables(piece))
 
     def _tracks(self) -> Table:
         """The rows of all time points."""
@@ -82,8 +83,3 @@ class TrackTable(WholeStep):
                 for time in self.parameters["times"]
             ]
         )
-
-    @property
-    def _paths(self) -> list[Path]:
-        times = self.parameters["times"] if "volume" in self.parameters else []
-        return [self.layout.track_table, *(self.layout.table("track", "names", time) for time in times)]

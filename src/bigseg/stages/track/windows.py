@@ -66,9 +66,9 @@ class _Solve(Step):
         """Which time points these are."""
         return digest_json([self.times[position] for position in self.seen(piece)])
 
-    def intact(self, piece: int, record: Record) -> bool:
-        """Whether both tables are still there."""
-        return all(path.exists() for path in self._paths(piece))
+    def tables(self, piece: int) -> list[Path]:
+        """Events, and what is taken."""
+        return solution_paths(self.layout, self.step, piece)
 
     def process(self, piece: int) -> Outcome:
         """Solve and write what was chosen."""
@@ -81,7 +81,7 @@ class _Solve(Step):
         except TimeLimitError as error:
             raise UserError(str(error), "choose a smaller track.window, or track.method: greedy") from error
         tables = solution_tables(solution)
-        for path, table in zip(self._paths(piece), tables, strict=True):
+        for path, table in zip(self.tables(piece), tables, strict=True):
             write_table(path, table)
         events, taken = tables
         digest = digest_arrays(*events.values(), *taken.values())
@@ -90,7 +90,7 @@ class _Solve(Step):
 
     def rehash(self, piece: int, record: Record) -> str:
         """Both tables."""
-        return digest_tables(self._paths(piece))
+        return digest_tables(self.tables(piece))
 
     @property
     def times(self) -> list[int]:
@@ -106,9 +106,6 @@ class _Solve(Step):
         times = [self.times[position] for position in positions]
         pairs = [read_pair(self.layout, time) for time in times[1:]]
         return pairs, [read_choice(self.layout, time, self.parameters["joint"]) for time in times]
-
-    def _paths(self, piece: int) -> list[Path]:
-        return solution_paths(self.layout, self.step, piece)
 
 
 def solution_paths(layout: Layout, step: str, piece: int) -> list[Path]:
