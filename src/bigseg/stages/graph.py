@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bigseg.config.samples import Affinities, Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.grid import supervoxel_id_range
@@ -210,23 +209,17 @@ class GraphEvidence(BlockStep):
     @cached_property
     def _nuclei(self) -> Source | None:
         """The map of nuclei, opened once per job."""
-        return self._open("nuclei", Input)
+        return self.open_given("nuclei")
 
     @cached_property
     def _semantic(self) -> Source | None:
         """The semantic map, opened once per job."""
-        return self._open("semantic", Input)
+        return self.open_given("semantic")
 
     @cached_property
     def _affinities(self) -> Source | None:
         """The affinities, opened once per job."""
-        return self._open("affinities", Affinities)
-
-    def _open(self, role: str, kind: type[Input]) -> Source | None:
-        from bigseg.volumes.source import open_source
-
-        spec = self.parameters[role]
-        return None if spec is None else open_source(kind.model_validate(spec))
+        return self.open_given("affinities")
 
 
 def _count_voxels(own: np.ndarray, piece: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bigseg.config.samples import Input, owner
+from bigseg.config.samples import owner
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
 from bigseg.layout import MADE_AGAIN, Layout
@@ -111,20 +111,14 @@ class IngestBlocks(BlockStep):
             check_copy(path, read_checked(path), _count(_counting(blocks, self.parameters.get("background"))))
         return digest
 
-    @property
-    def _input(self) -> Input:
-        return Input.model_validate(self.parameters["input"])
-
     @cached_property
     def _signature(self) -> str:
-        return files_signature(time_files(self._input, self.time))
+        return files_signature(time_files(self.user_input("input"), self.time))
 
     @cached_property
     def _source(self) -> Source:
         """The input, opened once per job."""
-        from bigseg.volumes.source import open_source
-
-        return open_source(self._input)
+        return self.open_user("input")
 
     def _read(self, channel: int, box: Box) -> np.ndarray:
         """Voxels of the input; what cannot be read only now can still be left out."""
@@ -139,8 +133,9 @@ class IngestBlocks(BlockStep):
 
         if block.dtype.kind == "f" and not np.isfinite(block).all():
             place = np.argwhere(~np.isfinite(block))[0] + np.array(box.begin)
+            path = self.parameters["input"]["path"]
             raise UserError(
-                f"{self._input.path}: holds NaN or infinite values, the first at (z, y, x) = {tuple(map(int, place))} "
+                f"{path}: holds NaN or infinite values, the first at (z, y, x) = {tuple(map(int, place))} "
                 f"of channel {channel}, time point {self.time}",
                 "replace them (for example by 0) in the file",
             )

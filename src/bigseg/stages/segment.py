@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bigseg.config.samples import Input, owner
+from bigseg.config.samples import owner
 from bigseg.errors import UserError
 from bigseg.geometry.octree import Octree
 from bigseg.resume.digest import digest_arrays
@@ -249,22 +249,19 @@ class SegmentBlocks(BlockStep):
         return labels.astype(np.uint64)
 
     @property
-    def _segmentation(self) -> Input | None:
+    def _segmentation(self) -> Parameters | None:
         """Where the labels are, if they are given."""
-        spec = self.parameters.get("segmentation")
-        return None if spec is None else Input.model_validate(spec)
+        return self.place_of("segmentation")
 
     @cached_property
     def _signature(self) -> str:
         """The state of the files of the segmentation that hold the time point."""
-        return files_signature(time_files(Input.model_validate(self.parameters["segmentation"]), self.time))
+        return files_signature(time_files(self.user_input("segmentation"), self.time))
 
     @cached_property
     def _given(self) -> Source:
         """The segmentation, opened once per job."""
-        from bigseg.volumes.source import open_source
-
-        return open_source(Input.model_validate(self.parameters["segmentation"]))
+        return self.open_user("segmentation")
 
     def _names(self, piece: int) -> np.ndarray:
         """Compose the tables for the supervoxels of one block; nothing of the whole volume is loaded."""

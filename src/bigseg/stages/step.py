@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from bigseg.config.samples import Affinities, Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box, triple
 from bigseg.geometry.grid import Grid
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
     from bigseg.resume.marker import Marker
+    from bigseg.volumes.source import Source
     from bigseg.volumes.store import VolumeArray
 
 Parameters = dict[str, Any]
@@ -236,6 +238,35 @@ class Step(ABC):
     def arrays(self) -> list[tuple[VolumeArray, int]]:
         """The arrays that pieces write, with their numbers of channels."""
         return []
+
+    def place_of(self, role: str) -> Parameters | None:
+        """Where a volume of the user's lies (:meth:`bigseg.config.samples.Input.place`), None where there is none.
+
+        Args:
+            role: its key in the sample, e.g. ``mask``, which is its name among the parameters, too.
+        """
+        found: Parameters | None = self.parameters.get(role)
+        return found
+
+    def user_input(self, role: str) -> Input:
+        """A volume of the user's that is there, as the sample names it; arguments as :meth:`place_of`."""
+        return (Affinities if role == "affinities" else Input).model_validate(self.place_of(role))
+
+    def open_user(self, role: str) -> Source:
+        """Open a volume of the user's that is there; kept in a property that ``opens`` names, :meth:`close` closes it.
+
+        Arguments as :meth:`place_of`.
+
+        Raises:
+            UserError: it is missing or cannot be read.
+        """
+        from bigseg.volumes.source import open_source
+
+        return open_source(self.user_input(role))
+
+    def open_given(self, role: str) -> Source | None:
+        """As :meth:`open_user`, but None where there is none."""
+        return None if self.place_of(role) is None else self.open_user(role)
 
     def workers(self, threads: int) -> int:
         """Pieces that are in hand at the same time, where a job has ``threads``."""

@@ -121,7 +121,7 @@ class EvaluateOverlaps(_Pairs):
 
     @cached_property
     def _signature(self) -> str:
-        return files_signature(time_files(self._truth_input, self.time))
+        return files_signature(time_files(self.user_input("truth"), self.time))
 
 
 class EvaluateScores(WholeStep):

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.resume.digest import digest_arrays
 from bigseg.stages.step import BlockStep, digest_tables
@@ -69,13 +68,7 @@ class TruthStep(BlockStep):
         """What is known of blocks."""
         return {}
 
-    @property
-    def _truth_input(self) -> Input:
-        return Input.model_validate(self.parameters["truth"])
-
     @cached_property
     def _truth(self) -> Source:
         """The truth, opened once per job."""
-        from bigseg.volumes.source import open_source
-
-        return open_source(self._truth_input)
+        return self.open_user("truth")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.halo import smoothing_halo
@@ -103,6 +102,11 @@ class PredictBlocks(BlockStep):
             self._left_out[piece] = not self._mask.read(self.time, 0, seen).any()
         return self._left_out[piece]
 
+    def place_of(self, role: str) -> Parameters | None:
+        """Of the mask the parameters tell more than where it lies."""
+        found = super().place_of(role)
+        return found["input"] if found and role == "mask" else found
+
     def arrays(self) -> list[tuple[VolumeArray, int]]:
         """All maps."""
         if self._network is None:
@@ -197,10 +201,7 @@ class PredictBlocks(BlockStep):
     @cached_property
     def _mask(self) -> Source | None:
         """The mask, opened once per job."""
-        from bigseg.volumes.source import open_source
-
-        spec = self.parameters.get("mask")
-        return None if spec is None else open_source(Input.model_validate(spec["input"]))
+        return self.open_given("mask")
 
     @cached_property
     def _network(self) -> NetworkRun | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box, Triple, triple
 from bigseg.geometry.grid import supervoxel_id_range
@@ -200,10 +199,7 @@ class SupervoxelsBlocks(BlockStep):
     @cached_property
     def _mask(self) -> Source | None:
         """The mask, opened once per job."""
-        from bigseg.volumes.source import open_source
-
-        spec = self.parameters["mask"]
-        return None if spec is None else open_source(Input.model_validate(spec))
+        return self.open_given("mask")
 
     @cached_property
     def _store(self) -> VolumeArray:

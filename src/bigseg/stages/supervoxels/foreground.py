@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bigseg.config.samples import Input
 from bigseg.geometry.box import Box
 from bigseg.layout import Layout
 from bigseg.resume.digest import digest_arrays, digest_json
@@ -98,10 +97,7 @@ class SupervoxelsHistogram(BlockStep):
     @cached_property
     def _mask(self) -> Source | None:
         """The mask, opened once per job."""
-        from bigseg.volumes.source import open_source
-
-        spec = self.parameters["mask"]
-        return None if spec is None else open_source(Input.model_validate(spec))
+        return self.open_given("mask")
 
 
 class SupervoxelsThreshold(WholeStep):
