@@ -7,7 +7,7 @@ volume is scored block by block without ever being in memory. The table is spars
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,10 @@ class Contingency:
     def number_of_voxels(self) -> int:
         """Voxels that were counted."""
         return int(self.count.sum(dtype=np.uint64))
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The columns by name."""
+        return {column.name: getattr(self, column.name) for column in fields(self)}
 
 
 def count_pairs(result: npt.NDArray[np.integer], truth: npt.NDArray[np.integer]) -> Contingency:

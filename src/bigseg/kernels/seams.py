@@ -209,8 +209,7 @@ def _pairs(labels: Labels, truth: Labels, box: Box, grid: Grid, distance: int) -
     parts = []
     for value in np.unique(distances):
         here = distances == value
-        table = count_pairs(labels[here], truth[here])
-        columns = {"distance": value, "result": table.result, "truth": table.truth, "count": table.count}
+        columns = {"distance": value, **count_pairs(labels[here], truth[here]).columns()}
         parts.append(pd.DataFrame(columns).astype({"distance": np.int64, "count": np.int64}))
     return _add_up(parts or [_no_pairs()], _KEYS["pairs"])
 

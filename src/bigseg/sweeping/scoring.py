@@ -24,7 +24,7 @@ from bigseg.planning.workflow import Workflow
 from bigseg.progress import Progress
 from bigseg.resume.digest import digest_json
 from bigseg.runner import run_unit
-from bigseg.stages.evaluate.objects import read_pairs
+from bigseg.stages.evaluate.truth import read_pairs
 from bigseg.stages.partition.lifted import PartitionLifted
 from bigseg.stages.partition.problem import read_graph, to_problem
 from bigseg.stages.partition.settings import method_parameters, number_of_levels

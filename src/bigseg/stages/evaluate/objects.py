@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from bigseg.layout import SCORES
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.resume.files import write_json
-from bigseg.stages.evaluate.truth import TruthStep
+from bigseg.stages.evaluate.truth import TruthStep, read_pairs
 from bigseg.stages.step import (
     Need,
     Outcome,
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
     from bigseg.config import Config
     from bigseg.geometry.box import Box
-    from bigseg.kernels.contingency import Contingency
-    from bigseg.layout import Layout
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
 
@@ -62,7 +59,7 @@ class _Pairs(TruthStep):
         truth = self._truth.read(self.time, 0, box)
         with self.refusing():
             pairs = count_pairs(labels, truth)
-        columns = {"result": pairs.result, "truth": pairs.truth, "count": pairs.count}
+        columns = pairs.columns()
         (path,) = self.tables(piece)
         write_table(path, columns)
         return Outcome(digest_arrays(*columns.values()))
@@ -165,12 +162,3 @@ class EvaluateScores(WholeStep):
         found = dict(combine(tallies))
         write_json(self.layout.scores, found)
         return Outcome(digest_json(found))
-
-
-def read_pairs(layout: Layout, table: str, time: int, blocks: int) -> Iterator[Contingency]:
-    """The tables of all blocks of a time point, one after the other."""
-    from bigseg.kernels.contingency import Contingency
-    from bigseg.volumes.tables import read_table
-
-    paths = (layout.table("evaluate", table, time, block) for block in range(blocks))
-    return (Contingency(**read_table(path)) for path in paths)

@@ -10,7 +10,7 @@ from bigseg.errors import UserError
 from bigseg.layout import TRACKING_SCORES
 from bigseg.resume.digest import digest_arrays, digest_file, digest_json
 from bigseg.resume.files import write_json
-from bigseg.stages.evaluate.truth import TruthStep
+from bigseg.stages.evaluate.truth import TruthStep, read_pairs
 from bigseg.stages.step import (
     Need,
     Outcome,
@@ -23,12 +23,10 @@ from bigseg.volumes.figures import holds_figures, read_figures
 if TYPE_CHECKING:
     from bigseg.config import Config
     from bigseg.geometry.box import Box
-    from bigseg.kernels.contingency import Contingency
     from bigseg.kernels.derived_lineage import Places
     from bigseg.kernels.lineage import Lineage
     from bigseg.planning.sample import SamplePlan
     from bigseg.resume.ledger import Record
-    from bigseg.volumes.tables import Table
 
 VERSION = 1
 _PAIRS, _LINKS, _PLACES = "track_pairs", "truth_links", "truth_places"
@@ -82,13 +80,13 @@ class EvaluateTrackOverlaps(TruthStep):
         tracks = VolumeArray(self.layout.tracks(), "tzyx", self.grid.shape).read(self.time, 0, box)
         truth = self._truth.read(self.time, 0, box)
         with self.refusing():
-            tables = [_columns(count_pairs(tracks, truth))]
+            tables = [count_pairs(tracks, truth).columns()]
             if self.parameters["derive"]:
                 before = truth if self._before is None else self._truth.read(self._before, 0, box)
                 places = find_places(truth, box.begin)
                 sums = dict(zip(("sum_z", "sum_y", "sum_x"), places.sums.T, strict=True))
                 tables += [
-                    _columns(count_pairs(before, truth)),
+                    count_pairs(before, truth).columns(),
                     {"label": places.label, "voxels": places.voxels, **sums},
                 ]
         for path, columns in zip(self.tables(piece), tables, strict=True):
@@ -157,7 +155,7 @@ class EvaluateTracks(WholeStep):
 
         tally = TrackingTally()
         for time in self.parameters["times"]:
-            tally.add(time, merge(_contingency(table) for table in self._tables(_PAIRS, time)))
+            tally.add(time, merge(read_pairs(self.layout, _PAIRS, time, self.parameters["blocks"])))
         table = self.layout.track_table
         told = {"result": lineage_of(read_tracks(table)), "truth": self._true_lineage()}
         lineages = []
@@ -186,31 +184,18 @@ class EvaluateTracks(WholeStep):
         z, y, x = self.parameters["voxel_size_um"]
         finder = LineageFinder((z, y, x), plane=self.parameters["plane"])
         for time in self.parameters["times"]:
-            places = merge_places(_places(table) for table in self._tables(_PLACES, time))
-            finder.add(time, places, merge(_contingency(table) for table in self._tables(_LINKS, time)))
+            places = merge_places(self._places(time))
+            finder.add(time, places, merge(read_pairs(self.layout, _LINKS, time, self.parameters["blocks"])))
         return finder.lineage()
 
-    def _tables(self, name: str, time: int) -> Iterator[Table]:
-        """The tables of all blocks of a time point, one after the other."""
+    def _places(self, time: int) -> Iterator[Places]:
+        """Where the objects of the truth are at a time point, block by block."""
+        import numpy as np
+
+        from bigseg.kernels.derived_lineage import Places
         from bigseg.volumes.tables import read_table
 
         for block in range(self.parameters["blocks"]):
-            yield read_table(self.layout.table("evaluate", name, time, block))
-
-
-def _columns(table: Contingency) -> Table:
-    return {"result": table.result, "truth": table.truth, "count": table.count}
-
-
-def _contingency(table: Table) -> Contingency:
-    from bigseg.kernels.contingency import Contingency
-
-    return Contingency(**table)
-
-
-def _places(table: Table) -> Places:
-    import numpy as np
-
-    from bigseg.kernels.derived_lineage import Places
-
-    return Places(table["label"], table["voxels"], np.stack([table[f"sum_{axis}"] for axis in "zyx"], axis=1))
+            table = read_table(self.layout.table("evaluate", _PLACES, time, block))
+            sums = np.stack([table[f"sum_{axis}"] for axis in "zyx"], axis=1)
+            yield Places(table["label"], table["voxels"], sums)

@@ -1,4 +1,4 @@
-"""Steps on blocks that compare labels with the truth of their sample."""
+"""Steps on blocks that compare labels with the truth of their sample, and the pairs of labels that they count."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from bigseg.stages.step import BlockStep, digest_tables
 
 if TYPE_CHECKING:
     from bigseg.geometry.box import Box
+    from bigseg.kernels.contingency import Contingency
+    from bigseg.layout import Layout
     from bigseg.resume.ledger import Record
     from bigseg.volumes.source import Source
 
@@ -72,3 +74,16 @@ class TruthStep(BlockStep):
     def _truth(self) -> Source:
         """The truth, opened once per job."""
         return self.open_user("truth")
+
+
+def read_pairs(layout: Layout, table: str, time: int, blocks: int) -> Iterator[Contingency]:
+    """The tables of pairs of all blocks of a time point, one after the other.
+
+    Raises:
+        UserError: one is missing or damaged.
+    """
+    from bigseg.kernels.contingency import Contingency
+    from bigseg.volumes.tables import read_table
+
+    paths = (layout.table("evaluate", table, time, block) for block in range(blocks))
+    return (Contingency(**read_table(path)) for path in paths)
