@@ -12,6 +12,7 @@ import pytest
 import tifffile
 import zarr
 from pipeline_checks import Settings, digests, done, layout, run, settings
+from upkeep_checks import jobs
 
 from bigseg.errors import UserError
 from bigseg.geometry.box import Box
@@ -168,3 +169,18 @@ def test_methods_of_fragments(files, tmp_path, method):
         assert lasting.min() >= 2
     scores = json.loads(layout(config).tracking_scores.read_text())["tracking"]
     assert 0.3 < scores["tra"] <= 1
+    whatever_is_gone_is_missed(config)
+
+
+def whatever_is_gone_is_missed(config: Settings) -> None:
+    """Of each file of tracking, by the piece that wrote it and by no other."""
+    found = [job for job in jobs(config) if job.step.stage == "track"]
+    pieces = [(job.step, piece, job.records[piece]) for job in found for piece in job.pieces]
+    assert all(step.intact(piece, record) for step, piece, record in pieces)
+    paths = [path for path in (Path(config["work"]) / "a" / "track").rglob("*") if path.is_file()]
+    assert len(paths) >= len(found)
+    for path in paths:
+        content = path.read_bytes()
+        path.unlink()
+        assert sum(not step.intact(piece, record) for step, piece, record in pieces) == 1, path
+        path.write_bytes(content)
