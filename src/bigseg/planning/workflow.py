@@ -52,8 +52,10 @@ class Workflow:
 
     def warnings(self) -> list[str]:
         """Lines that a user should see before anything runs."""
-        method = self.config.partition.method
+        method, predict = self.config.partition.method, self.config.predict
         lines = []
+        if predict.model is not None and predict.method != "network":
+            lines.append(f"predict.model is not used: predict.method is {predict.method}; set it to network")
         for name, plan in self.plans.items():
             lines += [f"samples.{name}: time point {t} is left out ({why})" for t, why in plan.skipped.items()]
             if plan.sample.segmentation is None:
