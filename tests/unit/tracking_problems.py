@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 from hypothesis import strategies as st
 
-from bigseg.geometry.movie import seam_ranges, window_ranges
+from bigseg.geometry.movie import junction_ranges, window_ranges
 from bigseg.kernels.tracking.model import Choice, Events, Pair, Solution
-from bigseg.kernels.tracking.windows import compose, solve_seam, solve_window
+from bigseg.kernels.tracking.windows import compose, solve_junction, solve_window
 
 
 def random_pair(generator: np.random.Generator, n: int, m: int, ties: bool = False) -> Pair:
@@ -119,11 +119,11 @@ def _ends(events: Events, which: str) -> np.ndarray:
 
 def windowed(pairs: list[Pair], choices: list[Choice | None], window: int, context: int, reach: int) -> Solution:
     """A movie in windows, one after the other."""
-    windows, seams = window_ranges(len(choices), window, context), seam_ranges(len(choices), window, reach)
+    windows, junctions = window_ranges(len(choices), window, context), junction_ranges(len(choices), window, reach)
     parts = [solve_window(w, pairs[w.first : w.last - 1], choices[w.first : w.last]) for w in windows]
     taken = [selected for part in parts for selected in part.selected]
     joints = [
-        solve_seam(s, pairs[s.first : s.last - 1], taken[s.first], taken[s.last - 1], choices[s.first : s.last])
-        for s in seams
+        solve_junction(j, pairs[j.first : j.last - 1], taken[j.first], taken[j.last - 1], choices[j.first : j.last])
+        for j in junctions
     ]
-    return compose(windows, parts, seams, joints)
+    return compose(windows, parts, junctions, joints)

@@ -1,8 +1,8 @@
-"""How a long movie is cut into windows of time points, and the seams between them.
+"""How a long movie is cut into windows of time points, and the junctions between them.
 
-Windows and seams are known by positions in the list of time points, which need not be consecutive times. The windows
-never move: each has the wanted number of time points but the last, which has up to twice as many, and a time point that
-is added at the end changes nothing but the last window and what touches it.
+Windows and junctions are known by positions in the list of time points, which need not be consecutive times. The
+windows never move: each has the wanted number of time points but the last, which has up to twice as many, and a time
+point that is added at the end changes nothing but the last window and what touches it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Seam:
+class Junction:
     """Positions in the list of time points; its first and last one belong to two neighbouring windows."""
 
     at: int
@@ -54,13 +54,13 @@ def window_ranges(number_of_times: int, window: int, context: int) -> list[Windo
     ]
 
 
-def seam_ranges(number_of_times: int, window: int, reach: int) -> list[Seam]:
-    """The seams of the same windows.
+def junction_ranges(number_of_times: int, window: int, reach: int) -> list[Junction]:
+    """The junctions of the same windows.
 
     Args:
         number_of_times: time points in the list.
         window: time points of a window.
-        reach: time points on either side of the seam, 1 … window / 2; with 1, only the pair across it is solved.
+        reach: time points on either side of the junction, 1 … window / 2; with 1, only the pair across it is solved.
     """
     inner = window_ranges(number_of_times, window, 0)[1:]
-    return [Seam(w.begin, w.begin - reach, min(number_of_times, w.begin + reach), number_of_times) for w in inner]
+    return [Junction(w.begin, w.begin - reach, min(number_of_times, w.begin + reach), number_of_times) for w in inner]

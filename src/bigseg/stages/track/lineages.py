@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from bigseg.geometry.movie import seam_ranges, window_ranges
+from bigseg.geometry.movie import junction_ranges, window_ranges
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, digest_tables
 from bigseg.stages.track.detections import needs_detections
@@ -100,13 +100,13 @@ class TrackLineages(WholeStep):
     def _solved(self) -> tuple[str, int, range, int]:
         """Where the time point and the events before it were solved: step, piece, positions, number of pieces.
 
-        Around a seam what was solved there counts; at its two ends it agrees with the windows.
+        Around a junction what was solved there counts; at its two ends it agrees with the windows.
         """
         number, position = len(self.parameters["times"]), self._position
-        seams = seam_ranges(number, self.parameters["window"], self.parameters["context"])
-        for piece, seam in enumerate(seams):
-            if seam.first < position < seam.last:
-                return "seams", piece, range(seam.first, seam.last), len(seams)
+        junctions = junction_ranges(number, self.parameters["window"], self.parameters["context"])
+        for piece, junction in enumerate(junctions):
+            if junction.first < position < junction.last:
+                return "junctions", piece, range(junction.first, junction.last), len(junctions)
         windows = window_ranges(number, self.parameters["window"], 0)
         piece = next(n for n, window in enumerate(windows) if position < window.end)
         return "windows", piece, range(windows[piece].begin, windows[piece].end), len(windows)
