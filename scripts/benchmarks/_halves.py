@@ -33,7 +33,7 @@ from bigseg.kernels.tracking.hierarchy import (
 )
 from bigseg.kernels.tracking.model import Detections, Events, Flags, Floats, Ids, Indices, Overlaps, Solution
 from bigseg.kernels.tracking.program import solve
-from bigseg.kernels.tracking.tracing import Traced, lineages_of, trace
+from bigseg.kernels.tracking.tracing import Traced, trace
 from bigseg.kernels.tracking.windows import solve_junction, solve_window
 from bigseg.kernels.tracking_scores import TrackingScores, TrackingTally
 
@@ -248,6 +248,10 @@ def scores(
 
 
 def _lineage(traced: list[Traced]) -> Lineage:
-    found = lineages_of(range(len(traced)), traced)
-    names = np.arange(1, len(found.parent) + 1, dtype=np.uint64)
-    return Lineage(names, found.parent.astype(np.uint64), found.start, found.end)
+    number = traced[-1].number
+    parent, start, end = np.zeros(number, np.uint64), np.zeros(number, np.int64), np.zeros(number, np.int64)
+    for time, frame in enumerate(traced):
+        taken = frame.track > 0
+        rows = frame.track[taken].astype(np.int64) - 1
+        parent[rows], start[rows], end[rows] = frame.parent[taken], frame.start[taken], time
+    return Lineage(np.arange(1, number + 1, dtype=np.uint64), parent, start, end)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tracking_problems import check_feasible, problems, random_choice, random_pair, windowed
 
-from bigseg.geometry.movie import junction_ranges, window_ranges
+from bigseg.geometry.movie import Junction, decider, junction_ranges, window_ranges
 from bigseg.kernels.tracking.program import energy, solve
 from bigseg.kernels.tracking.windows import solve_window
 
@@ -58,6 +58,20 @@ def test_windows_tile_the_movie_and_do_not_move(times, window, data):
     assert [j.at for j in junctions] == [w.begin for w in windows[1:]]
     assert all(a.last <= b.first for a, b in itertools.pairwise(junctions))
     assert all(j.first > 0 and j.last < times for j in junctions if window > 2)
+
+
+@given(st.integers(1, 60), st.integers(2, 9), st.data())
+def test_every_time_point_and_pair_is_decided_once_around_a_junction_by_it(times, window, data):
+    windows = window_ranges(times, window, data.draw(st.integers(0, window)))
+    junctions = junction_ranges(times, window, data.draw(st.integers(1, window // 2)))
+    deciders = [decider(position, windows, junctions) for position in range(times)]
+    for position, (part, number) in enumerate(deciders):
+        assert part is (junctions if isinstance(part, Junction) else windows)[number]
+        assert {max(0, position - 1), position} <= set(part.kept)
+    for junction in junctions:
+        within = junction.kept[1:]
+        assert junction.at in within
+        assert all(deciders[position][0] is junction for position in within)
 
 
 def test_another_number_of_pairs_is_refused():

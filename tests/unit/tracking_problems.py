@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 from hypothesis import strategies as st
 
-from bigseg.geometry.movie import junction_ranges, window_ranges
+from bigseg.geometry.movie import Junction, Window, decider, junction_ranges, window_ranges
 from bigseg.kernels.tracking.model import Choice, Events, Pair, Solution
-from bigseg.kernels.tracking.windows import compose, solve_junction, solve_window
+from bigseg.kernels.tracking.windows import solve_junction, solve_window
 
 
 def random_pair(generator: np.random.Generator, n: int, m: int, ties: bool = False) -> Pair:
@@ -127,3 +127,19 @@ def windowed(pairs: list[Pair], choices: list[Choice | None], window: int, conte
         for j in junctions
     ]
     return compose(windows, parts, junctions, joints)
+
+
+def compose(
+    windows: list[Window], parts: list[Solution], junctions: list[Junction], joints: list[Solution]
+) -> Solution:
+    """The solution of the movie from those of all windows and junctions."""
+    selected, events = [], []
+    for position in range(windows[-1].end):
+        part, number = decider(position, windows, junctions)
+        solution = (joints if isinstance(part, Junction) else parts)[number]
+        at = position - part.kept.start
+        selected.append(solution.selected[at])
+        if position:
+            assert at, "the pair across a junction is not decided by it"
+            events.append(solution.events[at - 1])
+    return Solution(tuple(selected), tuple(events))

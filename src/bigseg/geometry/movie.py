@@ -7,6 +7,7 @@ point that is added at the end changes nothing but the last window and what touc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -23,6 +24,11 @@ class Window:
     last: int
     """One after the last it sees."""
 
+    @property
+    def kept(self) -> range:
+        """Those for which its solution is kept."""
+        return range(self.begin, self.end)
+
 
 @dataclass(frozen=True)
 class Junction:
@@ -36,6 +42,11 @@ class Junction:
     """One after the last it sees; what is taken at the last is fixed, unless it is the last of the movie."""
     number_of_times: int
     """Time points of the movie."""
+
+    @property
+    def kept(self) -> range:
+        """Those for which its solution is kept: all that it sees."""
+        return range(self.first, self.last)
 
 
 def window_ranges(number_of_times: int, window: int, context: int) -> list[Window]:
@@ -64,3 +75,23 @@ def junction_ranges(number_of_times: int, window: int, reach: int) -> list[Junct
     """
     inner = window_ranges(number_of_times, window, 0)[1:]
     return [Junction(w.begin, w.begin - reach, min(number_of_times, w.begin + reach), number_of_times) for w in inner]
+
+
+def decider(
+    position: int, windows: Sequence[Window], junctions: Sequence[Junction]
+) -> tuple[Window, int] | tuple[Junction, int]:
+    """What decides a time point and the pair of the one before and it, with its number among its like.
+
+    Around a junction what was solved there counts. At its first time point, where it took what the window had taken,
+    the pair before is the window's; its last one is its own.
+
+    Args:
+        position: of the time point, in the list of them.
+        windows: all windows in order.
+        junctions: all junctions in order.
+    """
+    for number, junction in enumerate(junctions):
+        if junction.first < position < junction.last:
+            return junction, number
+    number = next(number for number, window in enumerate(windows) if position < window.end)
+    return windows[number], number

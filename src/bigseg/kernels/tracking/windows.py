@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bigseg.geometry.movie import Junction, Window
-from bigseg.kernels.tracking.model import Choice, Events, Flags, Pair, Solution, no_events
+from bigseg.kernels.tracking.model import Choice, Flags, Pair, Solution
 from bigseg.kernels.tracking.program import solve
 
 
@@ -77,30 +77,6 @@ def solve_junction(
     """
     _check_pairs(junction, pairs)
     return solve(pairs, choices, before, after, time_limit=time_limit)
-
-
-def compose(
-    windows: Sequence[Window], parts: Sequence[Solution], junctions: Sequence[Junction], joints: Sequence[Solution]
-) -> Solution:
-    """The solution of the movie: what the windows found, except around the junctions.
-
-    Args:
-        windows: all windows in order.
-        parts: what :func:`solve_window` found.
-        junctions: all junctions in order.
-        joints: what :func:`solve_junction` found.
-    """
-    selected: list[Flags] = []
-    events: list[Events] = []
-    for window, part in zip(windows, parts, strict=True):
-        if window.begin:
-            events.append(no_events())  # the pair across the junction, which the junction decides
-        selected += part.selected
-        events += part.events
-    for junction, joint in zip(junctions, joints, strict=True):
-        selected[junction.first : junction.last] = joint.selected
-        events[junction.first : junction.last - 1] = joint.events
-    return Solution(tuple(selected), tuple(events))
 
 
 def _check_pairs(part: Window | Junction, pairs: Sequence[Pair]) -> None:

@@ -148,8 +148,7 @@ class TrackWindows(_Solve):
 
     def decided(self, piece: int) -> Sequence[int]:
         """The window."""
-        window = self.windows[piece]
-        return range(window.begin, window.end)
+        return self.windows[piece].kept
 
     def solve(self, piece: int) -> Solution:
         """Solve the window."""
@@ -195,7 +194,7 @@ class TrackJunctions(_Solve):
 
     def decided(self, piece: int) -> Sequence[int]:
         """The same."""
-        return self.seen(piece)
+        return self.junctions[piece].kept
 
     def solve(self, piece: int) -> Solution:
         """Solve around the junction."""
