@@ -37,11 +37,9 @@ class Junction:
     at: int
     """Where the later window begins."""
     first: int
-    """First one it sees; what is taken there is fixed, unless it is the first of the movie."""
+    """First one it sees, never the first of the movie; what is taken there is fixed."""
     last: int
-    """One after the last it sees; what is taken at the last is fixed, unless it is the last of the movie."""
-    number_of_times: int
-    """Time points of the movie."""
+    """One after the last it sees, which is never the last of the movie; what is taken at that one is fixed."""
 
     @property
     def kept(self) -> range:
@@ -74,7 +72,7 @@ def junction_ranges(number_of_times: int, window: int, reach: int) -> list[Junct
         reach: time points on either side of the junction, 1 … window / 2; with 1, only the pair across it is solved.
     """
     inner = window_ranges(number_of_times, window, 0)[1:]
-    return [Junction(w.begin, w.begin - reach, min(number_of_times, w.begin + reach), number_of_times) for w in inner]
+    return [Junction(w.begin, w.begin - reach, w.begin + reach) for w in inner]
 
 
 def decider(
