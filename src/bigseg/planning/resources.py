@@ -51,6 +51,9 @@ pyramid is made from up to eight blocks of the level before; lifted edges are fo
 _FOREGROUND_BYTES_PER_VOXEL = 10
 """Of a block with its halo and the window of the local mean: the map, running sums, and sums."""
 
+_CREST_BYTES_PER_VOXEL = 36
+"""Of supervoxels whose boundaries are drawn on the crest of the image, on top: the image, and the second flooding."""
+
 _READER_MB = 300
 """Decoded pieces of a TIFF or HDF5 that are kept in memory (:data:`bigseg.volumes.cache.CACHE_BYTES`) and in hand."""
 
@@ -167,6 +170,7 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
             need = _network_mb(plan, step, outer)
         else:
             per_voxel = _BYTES_PER_VOXEL.get(step.name) or _BYTES_PER_VOXEL[step.stage]
+            per_voxel += _CREST_BYTES_PER_VOXEL * ("crest" in step.parameters)
             need = (per_voxel * outer + _foreground_bytes(plan, step)) * threads // 1_000_000
         need += sum(_reader_mb(plan, role) for role in _opened(step))
     elif step.name in _WHOLE_MB:

@@ -1,9 +1,9 @@
-"""Binary linear programs that fall into parts and are nearly integral as they are, solved exactly.
+"""Binary linear programs that fall into parts and are nearly integral as they are.
 
-Programs of tracking are flows but for their divisions and conflicts. So the linear relaxation (HiGHS' dual simplex, as
-SciPy ships it: no other package, one thread, deterministic) has a handful of fractional variables if any, and takes a
-tenth of the time that HiGHS' branch and bound takes for the whole. Only what depends on fractional variables is solved
-again, by branch and bound.
+Programs of tracking are flows but for their divisions and conflicts. So the linear relaxation (HiGHS' dual simplex, or
+its interior point method for large ones, as SciPy ships it: no other package, one thread, deterministic) has a handful
+of fractional variables if any, and takes a tenth of the time that HiGHS' branch and bound takes for the whole. Only
+what depends on fractional variables is solved again, by branch and bound.
 
 **Which variables that needs.** Let y be the dual solution and r the reduced costs. Then a binary x costs the value of
 the relaxation plus Σ |r_k| over the variables that differ from the relaxation's bound, plus Σ y_i · slack_i. Variables
@@ -15,8 +15,10 @@ solution of C costs above the relaxation, and let x* consist of these. A solutio
 **Large components.** Where hardly any reduced cost differs from 0, a component may have a hundred thousand variables of
 which a few hundred are fractional, and branch and bound takes longer the larger it is. Such a component is solved near
 its fractional variables only, the rest of it being held as the relaxation has it. The relaxation bounds the whole from
-below, so what that costs above it is known: if it is more than :data:`TOLERANCE` of the whole, the same is done again
-with variables that are farther away, and at last with all of the component.
+below, so what that costs above it is known. All components that are solved so may cost :data:`TOLERANCE` of the bound
+together; one that would cost more is solved again with variables that are farther away, and at last as a whole. What
+they cost stands for gap(C) above. Where no held variable fails, the solution costs at most that much more than the
+best.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ TOLERANCE = 1e-4
 _NEAR = 4
 """Steps from a fractional variable, from one to another that has a row in common, that are looked at first."""
 
-_INFEASIBLE = 2
+_OUT_OF_TIME, _INFEASIBLE = 1, 2
 """HiGHS' status, as SciPy tells it."""
 
 _TIGHT = 1e-7
@@ -79,8 +81,8 @@ def minimise(
         time_limit: seconds for each solve.
 
     Returns:
-        (n,) bool a solution of least cost, or, where more than :data:`_WHOLE` variables depend on each other and on
-        fractional ones, of one that is at most :data:`TOLERANCE` above. It depends on the arguments alone.
+        (n,) bool a solution of least cost; where more than :data:`_WHOLE` variables depend on each other and on
+        fractional ones, one that is at most :data:`TOLERANCE` above. It depends on the arguments alone.
 
     Raises:
         TimeLimitError: time ran out.
@@ -141,23 +143,25 @@ def _solve(
     if not broken.any():
         return np.asarray(found)
     reduced = np.abs(cost - matrix.T @ relaxed.ineqlin.marginals)
-    part = _Part(cost, matrix, limit, lower, upper, value, options)
-    open_to_change = lower < upper
+    part = _Part(cost, matrix, lower, upper, value, limit - matrix @ np.rint(value), options)
+    open_to_change, most = lower < upper, TOLERANCE * abs(relaxed.fun)
     free = open_to_change & ((reduced <= _TIGHT) | broken)
     while True:
         columns = np.flatnonzero(free)
         component = _components(matrix, columns)
-        gap_of_row, exact = np.zeros(len(limit)), True
+        gap_of_row, total, near = np.zeros(len(limit)), 0.0, 0.0
         for number in np.unique(component[broken[columns]]):
             inside = columns[component == number]
-            if len(inside) > _WHOLE and _solve_near(part, inside, broken, found, TOLERANCE * abs(relaxed.fun)):
-                exact = False
+            gap = _solve_near(part, inside, broken, found, most - near) if len(inside) > _WHOLE else None
+            if gap is None:
+                gap = part.solve(inside, found)
             else:
-                gap, rows = part.solve(inside, found)
-                _check(0, np.isfinite(gap), "nothing fits", len(inside), time_limit)
-                gap_of_row[rows] = max(gap, 0.0)
+                near += gap
+            total += gap
+            gap_of_row[part.rows(inside)] += gap
         missed = open_to_change & ~free & (reduced < abs(matrix).T @ gap_of_row - _TIGHT)
-        if not exact or not missed.any():
+        _check(0, missed.any() or np.isfinite(total), "nothing fits", len(cost), time_limit)
+        if not missed.any() or (near and total <= most):
             return np.asarray(found)
         free |= missed
         found = value > 0.5
@@ -165,17 +169,21 @@ def _solve(
 
 @dataclass(frozen=True)
 class _Part:
-    """A program with the solution of its relaxation."""
+    """A program with the solution of its relaxation, and what rounding that leaves of the limits."""
 
     cost: Floats
     matrix: csc_array
-    limit: Floats
     lower: Floats
     upper: Floats
     value: Floats
+    left: Floats
     options: dict[str, float]
 
-    def solve(self, inside: Indices, found: Flags) -> tuple[float, Indices]:
+    def rows(self, inside: Indices) -> Indices:
+        """Rows in which some columns are."""
+        return np.unique(self.matrix[:, inside].indices)
+
+    def solve(self, inside: Indices, found: Flags) -> float:
         """Solve for some columns, all others being as the relaxation has them.
 
         Args:
@@ -183,32 +191,30 @@ class _Part:
             found: (n,) bool where the solution is written.
 
         Returns:
-            What it costs above the relaxation, infinity if nothing fits to what is held, and the rows of these columns.
+            What it costs above the relaxation; infinity if nothing fits to what is held.
         """
-        held = np.rint(self.value)
-        held[inside] = 0.0
-        part = csr_array(self.matrix[:, inside])
-        rows = np.flatnonzero(np.diff(part.indptr))
+        columns, rows = csr_array(self.matrix[:, inside]), self.rows(inside)
+        room = self.left + columns @ np.rint(self.value[inside])
         result = milp(
             self.cost[inside],
             integrality=np.ones(len(inside)),
             bounds=Bounds(self.lower[inside], self.upper[inside]),
-            constraints=LinearConstraint(part[rows], -np.inf, (self.limit - self.matrix @ held)[rows]),
+            constraints=LinearConstraint(columns[rows], -np.inf, room[rows]),
             options={"mip_rel_gap": 0.0} | self.options,
         )
         if result.status == _INFEASIBLE:
-            return np.inf, rows
+            return float(np.inf)
         _check(result.status, result.x is not None, result.message, len(inside), self.options.get("time_limit"))
         found[inside] = result.x > 0.5
-        return float(result.fun - self.cost[inside] @ self.value[inside]), rows
+        return max(0.0, float(result.fun - self.cost[inside] @ self.value[inside]))
 
 
-def _solve_near(part: _Part, component: Indices, broken: Flags, found: Flags, most: float) -> bool:
+def _solve_near(part: _Part, component: Indices, broken: Flags, found: Flags, most: float) -> float | None:
     """Solve a component near its fractional columns, ever farther away from them.
 
     Returns:
-        Whether what was found costs at most ``most`` above the relaxation; if not, most of the component would have to
-        be solved for that.
+        What it costs above the relaxation, at most ``most``; None if most of the component would have to be solved for
+        that.
     """
     links = abs(csr_array(part.matrix[:, component]))
     near, steps = broken[component].astype(np.float64), _NEAR
@@ -217,17 +223,17 @@ def _solve_near(part: _Part, component: Indices, broken: Flags, found: Flags, mo
             near = ((links.T @ (links @ near)) > 0).astype(np.float64)
         columns = component[near > 0]
         if 2 * len(columns) > len(component):
-            return False
+            return None
         found[component] = part.value[component] > 0.5
         pieces = _components(part.matrix, columns)
-        gaps = (part.solve(columns[pieces == piece], found)[0] for piece in np.unique(pieces[broken[columns]]))
-        if sum(gaps) <= most:
-            return True
+        gap = sum(part.solve(columns[pieces == piece], found) for piece in np.unique(pieces[broken[columns]]))
+        if gap <= most:
+            return gap
         steps *= 2
 
 
 def _check(status: int, solved: bool, message: str, size: int, time_limit: float | None) -> None:
-    if status == 1:
+    if status == _OUT_OF_TIME and time_limit is not None:
         raise TimeLimitError(f"{size} events that depend on each other were not decided in {time_limit:g} seconds")
     if not solved:
         raise RuntimeError(f"HiGHS gave up on {size} events: {message}")

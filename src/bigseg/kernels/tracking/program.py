@@ -28,17 +28,17 @@ def solve(
     *,
     time_limit: float | None = None,
 ) -> Solution:
-    """The solution of least cost for a run of time points.
+    """The solution of least cost for a run of time points, to the tolerance of :mod:`.binary_program`.
 
     Args:
         pairs: those between consecutive time points, at least one.
         choices: for each time point (one more than pairs) which detections may be left out; None takes all.
         first: (n,) bool the detections that are taken at the first time point, if that is decided.
         last: (n,) bool likewise at the last time point.
-        time_limit: seconds for each connected part of the program; None waits.
+        time_limit: seconds for each solve; None waits.
 
     Returns:
-        The solution; it does not depend on threads, and what is not connected by candidate events is independent.
+        The solution; it does not depend on threads.
 
     Raises:
         TimeLimitError: time ran out.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bigseg.config import Config
     from bigseg.planning.sample import SamplePlan
 
-VERSION = 3
+VERSION = 4
 """Of all steps of the stage: to be raised with every change of a kernel that changes tracks."""
 
 NESTED = ("joint",)
