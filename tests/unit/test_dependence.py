@@ -62,8 +62,8 @@ def data(tmp_path_factory) -> Path:
     group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
     shutil.copytree(folder / "input.zarr", folder / "input-other.zarr")
     offsets = ((-1, 0, 0), (0, -1, 0))
-    for name, seed in (("model", 0), ("model-other", 1)):
-        package(folder / name, seed=seed, outputs=("affinity", "affinity"), offsets=offsets)
+    for name, seed, weight in (("model", 0, 0.0), ("model-other", 1, 0.0), ("told", 0, 20.0), ("told-other", 0, 30.0)):
+        package(folder / name, seed, ("affinity", "affinity"), offsets=offsets, crest_weight=weight)
     return folder
 
 
@@ -82,9 +82,9 @@ def base(data: Path, method: str, partition: str, *roles: str) -> Settings:
         "samples": {"a": sample},
         "blocks": {"block_shape": [8, 8, 8]},
         "predict": {
-            "method": "network" if method == "network" else "intensity",
-            "model": str(data / "model"),
-            **({"normalise": "percentiles"} if method == "network" else {}),
+            "method": "network" if method in ("network", "told") else "intensity",
+            "model": str(data / ("told" if method == "told" else "model")),
+            **({"normalise": "percentiles"} if method in ("network", "told") else {}),
             "invert": method == "nuclei",
         },
         "supervoxels": SUPERVOXELS.get(method, {}),
@@ -98,6 +98,7 @@ BASES = {
     "lifted multicut": ("intensity", "lifted_multicut", "truth", "nuclei", "semantic", "affinities"),
     "mutex watershed": ("intensity", "mutex_watershed", "affinities"),
     "network": ("network", "multicut"),
+    "told": ("told", "gasp"),
     "referenced": ("referenced", "gasp"),
     "nuclei": ("nuclei", "gasp", "mask"),
     "given": ("intensity", "gasp", "segmentation", "truth"),
@@ -106,6 +107,7 @@ BASES = {
 SUPERVOXELS: dict[str, Settings] = {
     "nuclei": {"foreground_threshold": "otsu", "foreground_window": 4},
     "network": {"crest": {"weight": 40.0}},
+    "referenced": {"crest": {"weight": 40.0}},
 }
 
 TRACKING: dict[str, Settings] = {
@@ -114,6 +116,11 @@ TRACKING: dict[str, Settings] = {
     "referenced": {"drift": True},
 }
 """What the movies of these configurations are tracked by, if not by default."""
+
+
+def is_told(b: Settings) -> bool:
+    return b["predict"]["method"] == "network" and b["predict"]["model"].endswith("told")
+
 
 HOLDS = {
     "": lambda b: True,
@@ -143,8 +150,10 @@ HOLDS = {
     "foreground": lambda b: b["predict"]["invert"],
     "masked foreground": lambda b: "foreground_window" in b["supervoxels"] and "mask" in b["samples"]["a"],
     "thresholded": lambda b: "foreground_window" in b["supervoxels"],
-    "crest": lambda b: "crest" in b["supervoxels"],
-    "crest, referenced": lambda b: False,
+    "told": lambda b: is_told(b),
+    "crest": lambda b: "crest" in b["supervoxels"] or is_told(b),
+    "crest, network": lambda b: HOLDS["network"](b) and HOLDS["crest"](b),
+    "crest, referenced": lambda b: "crest" in b["supervoxels"] and HOLDS["referenced"](b),
 }
 
 

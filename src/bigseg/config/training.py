@@ -178,12 +178,21 @@ class Validation(Settings):
         default=[64, 192, 192], description="Largest box (z, y, x) that is predicted and segmented at once."
     )
     boxes: PositiveInt = Field(default=4, description="Most boxes per volume, spread evenly over it.")
-    supervoxels: Supervoxels = Field(default=Supervoxels(), description="As in the configuration of a run.")
+    supervoxels: Supervoxels = Field(
+        default=Supervoxels(), description="As in the configuration of a run, without `crest`, foreground and `halo`."
+    )
     beta: Probability = Field(default=0.5, description="As `partition.beta` of a run (average linkage).")
     minimum_object_size: Annotated[int, Field(ge=0)] = Field(
         default=100, description="As `segment.minimum_object_size` of a run."
     )
     ignore_zero: bool = Field(default=True, description="Leave out voxels whose true label is 0.")
+
+    @model_validator(mode="after")
+    def _of_the_map_alone(self) -> Self:
+        for key in ("crest", "foreground_threshold", "foreground_window", "halo"):
+            if getattr(self.supervoxels, key) != Supervoxels.model_fields[key].default:
+                raise ValueError(f"supervoxels.{key}: models are compared by their boundary maps alone; leave it out")
+        return self
 
 
 class Training(Settings):

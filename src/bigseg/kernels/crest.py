@@ -15,7 +15,7 @@ import bioimage_cpp
 import numpy as np
 from numpy.typing import NDArray
 
-from bigseg.kernels.watershed import Boundary, Labels, Mask, flood_vacant, smooth
+from bigseg.kernels.watershed import Boundary, Labels, Mask, flood_vacant, smooth_in_proportion
 
 LEAST_DOUBT = 1 / 255
 """How near to 0 and 1 a probability is taken to come: a step of a map that is stored as uint8."""
@@ -34,7 +34,9 @@ def draw_on_crest(
 ) -> Labels:
     """Draw the boundaries between labels anew, no farther than ``radius`` from where they are.
 
-    A label keeps what is at least ``radius`` away from all others; one of which nothing is keeps everything.
+    A label keeps what is at least ``radius`` away from where labels meet; one of which nothing is keeps everything.
+    Labels may come out smaller, and in pieces: what a run makes of pieces is told at
+    :func:`bigseg.kernels.watershed.crop_and_split`.
 
     Args:
         labels: uint32, 0 outside the mask only; each label connected by faces.
@@ -66,9 +68,36 @@ def draw_on_crest(
         drawn[slab] = np.where(near[slab], 0, labels[slab])
         odds = np.clip(boundary[slab], LEAST_DOUBT, 1 - LEAST_DOUBT)
         height[slab] = np.log(odds / (1 - odds)) + np.float32(weight) * image[slab]
-    height = smooth(height, sigma, sampling)
+    height = smooth_in_proportion(height, sigma, sampling)
     flood_vacant(drawn, near, height, mask)
     np.copyto(drawn, labels, where=near & (drawn == 0))
+    return drawn
+
+
+def draw_on_crest_in_planes(
+    labels: Labels,
+    boundary: Boundary,
+    image: NDArray[np.float32],
+    *,
+    weight: float,
+    radius: float,
+    sigma: float,
+    sampling: Sequence[float],
+    mask: Mask | None = None,
+) -> Labels:
+    """The same for every (y, x) plane by itself; the z entry of ``sampling`` is not used."""
+    drawn = np.empty_like(labels)
+    for z, plane in enumerate(labels):
+        drawn[z] = draw_on_crest(
+            plane,
+            boundary[z],
+            image[z],
+            weight=weight,
+            radius=radius,
+            sigma=sigma,
+            sampling=sampling[1:],
+            mask=None if mask is None else mask[z],
+        )
     return drawn
 
 

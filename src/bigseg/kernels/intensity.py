@@ -28,6 +28,14 @@ def smooth(image: np.ndarray, sigma: tuple[float, float, float]) -> np.ndarray:
     ).reshape(values.shape)
 
 
+def scale(image: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Intensities as float32 in [0, 1]: ``low`` and less is 0, ``high``, which must differ from it, and more is 1."""
+    scaled = image.astype(np.float32)
+    scaled -= np.float32(low)
+    scaled /= np.float32(high - low)
+    return np.clip(scaled, 0, 1, out=scaled)
+
+
 def boundary_map(image: np.ndarray, low: float, high: float, *, invert: bool) -> np.ndarray:
     """Scale intensities so that ``low`` becomes 0 and ``high`` 255, clipped; inverted where boundaries are dark.
 

@@ -1,7 +1,7 @@
 """bigseg's own format: a U-Net as a BioImage.IO 0.5 package, a folder that other tools read too.
 
 ``bigseg`` in its ``config`` holds what the format has no place for: what the output channels are, the offsets of
-affinities, and how far the crest of the image tells where boundaries are. Where the architecture has pytorch-3dunet's
+affinities, and what the image counts for in ``supervoxels.crest``. Where the architecture has pytorch-3dunet's
 fixed kernels, that package's class is named as its code.
 
 Weights and test tensors have their checksum in their name, and ``rdf.yaml``, which names them, is replaced at once: a

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from itertools import repeat
 from typing import TYPE_CHECKING
 
 from bigseg.geometry.box import Box, Triple
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
     from bigseg.planning.sample import SamplePlan
 
 PERCENTILES = (1.0, 99.8)
-"""Of the intensities of a time point, which become 0 and 1."""
+"""Of the intensities of a time point, which become 0 and 1. Not those of ``predict``: a weight must mean the same with
+any model, and with the image itself."""
 
 
 def crest_parameters(config: Config, plan: SamplePlan) -> Parameters | None:
@@ -77,21 +77,14 @@ class Crest:
             mask: bool of the same shape, or None.
             planes: whether planes do not see each other.
         """
-        import numpy as np
-
-        from bigseg.kernels.crest import draw_on_crest
+        from bigseg.kernels.crest import draw_on_crest, draw_on_crest_in_planes
+        from bigseg.kernels.intensity import scale
         from bigseg.volumes.image import open_image
 
         told, (low, high) = self._parameters, self.limits
         if low == high:
             return labels  # an image of one value has no crest
-        image = open_image(self._layout, told, volume).read(self._time, told["channel"], box).astype(np.float32)
-        image -= np.float32(low)
-        image /= np.float32(high - low)
-        np.clip(image, 0, 1, out=image)
-        told = {key: told[key] for key in ("weight", "radius", "sigma")}
-        if not planes:
-            return draw_on_crest(labels, boundary, image, sampling=sampling, mask=mask, **told)
-        masks = repeat(None) if mask is None else mask
-        arrays = zip(labels, boundary, image, masks, strict=False)
-        return np.stack([draw_on_crest(*plane, sampling=sampling[1:], mask=part, **told) for *plane, part in arrays])
+        image = scale(open_image(self._layout, told, volume).read(self._time, told["channel"], box), low, high)
+        settings = {key: told[key] for key in ("weight", "radius", "sigma")}
+        draw = draw_on_crest_in_planes if planes else draw_on_crest
+        return draw(labels, boundary, image, sampling=sampling, mask=mask, **settings)
