@@ -16,7 +16,7 @@ import numpy as np
 from _crowd import DIAMETER, crowd, overlaps_of_balls
 from scipy.spatial import KDTree
 
-from bigseg.geometry.movie import Seam, Window
+from bigseg.geometry.movie import Junction, Window
 from bigseg.kernels.agglomerate import contract_average
 from bigseg.kernels.contingency import Contingency
 from bigseg.kernels.lineage import Lineage
@@ -33,8 +33,8 @@ from bigseg.kernels.tracking.hierarchy import (
 )
 from bigseg.kernels.tracking.model import Detections, Events, Flags, Floats, Ids, Indices, Overlaps, Solution
 from bigseg.kernels.tracking.program import solve
-from bigseg.kernels.tracking.tracing import Traced, lineages_of, trace
-from bigseg.kernels.tracking.windows import solve_seam, solve_window
+from bigseg.kernels.tracking.tracing import Traced, trace
+from bigseg.kernels.tracking.windows import solve_junction, solve_window
 from bigseg.kernels.tracking_scores import TrackingScores, TrackingTally
 
 WEAK, STRANGE = 0.02, 0.1
@@ -146,8 +146,8 @@ class CrowdInHalves:
         """Candidates of the first time point."""
         return len(self._tree(0).parent)
 
-    def solve(self, folder: Path, part: Window | Seam) -> None:
-        """Build the candidates of a window or a seam, solve it, and write what was chosen to a folder."""
+    def solve(self, folder: Path, part: Window | Junction) -> None:
+        """Build the candidates of a window or a junction, solve it, and write what was chosen to a folder."""
         frames, shared, _ = self._made
         times = range(part.first, part.last)
         trees = [self._tree(time) for time in times]
@@ -164,7 +164,7 @@ class CrowdInHalves:
             solution, first = solve_window(part, pairs, choices), part.begin
         else:
             ends = (self._selected(folder, part.first), self._selected(folder, part.last - 1))
-            solution, first = solve_seam(part, pairs, *ends, choices), part.first
+            solution, first = solve_junction(part, pairs, *ends, choices), part.first
         for time, selected in enumerate(solution.selected, first):
             np.save(folder / f"selected-{time}.npy", selected)
         for time, events in enumerate(solution.events, first):
@@ -248,6 +248,10 @@ def scores(
 
 
 def _lineage(traced: list[Traced]) -> Lineage:
-    found = lineages_of(range(len(traced)), traced)
-    names = np.arange(1, len(found.parent) + 1, dtype=np.uint64)
-    return Lineage(names, found.parent.astype(np.uint64), found.start, found.end)
+    number = traced[-1].number
+    parent, start, end = np.zeros(number, np.uint64), np.zeros(number, np.int64), np.zeros(number, np.int64)
+    for time, frame in enumerate(traced):
+        taken = frame.track > 0
+        rows = frame.track[taken].astype(np.int64) - 1
+        parent[rows], start[rows], end[rows] = frame.parent[taken], frame.start[taken], time
+    return Lineage(np.arange(1, number + 1, dtype=np.uint64), parent, start, end)

@@ -27,18 +27,18 @@ from _root_share import plot_root_shares
 from _synthetic_graph import SyntheticGraph
 from numpy.typing import NDArray
 
-from bigseg.geometry.grid import LOCAL_ID_BITS
 from bigseg.geometry.octree import Octree
 from bigseg.kernels.agglomerate import contract_average, contract_linkage
 from bigseg.kernels.clusters import name_clusters
 from bigseg.kernels.multicut import lifted_multicut
+from bigseg.kernels.region_graph import between_blocks
 from bigseg.kernels.signed_graph import SignedEdges, concatenate
 from bigseg.layout import Layout
 from bigseg.stages.partition.levels import PartitionRoot, partition_level
 from bigseg.stages.partition.problem import read_graph, signed_edges
 from bigseg.stages.partition.superblocks import object_names
 from bigseg.stages.step import Parameters, Step
-from bigseg.volumes.tables import Table, read_table, write_table
+from bigseg.volumes.tables import read_table, write_table
 
 GRID = 8
 """Blocks along each axis of the large problem: three levels of superblocks (512, 64, 8) and the root."""
@@ -249,12 +249,6 @@ class Workspace:
 
     def _names_path(self, block: int, solver: str) -> Path:
         return self.folder / f"names-{solver}-{block}.npy"
-
-
-def between_blocks(edges: Table) -> Table:
-    """Those between supervoxels of different blocks."""
-    across = (edges["u"] ^ edges["v"]) >> np.uint64(LOCAL_ID_BITS) > 0
-    return {name: column[across] for name, column in edges.items()}
 
 
 def batches(pieces: int) -> list[range]:

@@ -1,7 +1,7 @@
 """Tracking: a long movie of many objects in windows, and how right the links and divisions are.
 
-The large movie is a crowd of dividing objects (:mod:`_crowd`), made beforehand. A job is a window or a seam, two at a
-time in processes of their own: it makes its candidate events from detections and overlaps and solves them; then one
+The large movie is a crowd of dividing objects (:mod:`_crowd`), made beforehand. A job is a window or a junction, two at
+a time in processes of their own: it makes its candidate events from detections and overlaps and solves them; then one
 process numbers the tracks. The quality figures are those of a real movie from its true masks, of a synthetic dense
 tissue, and of the joint choice of nested candidates in windows against the whole. The last line is one JSON object.
 """
@@ -30,13 +30,13 @@ from tracking_planted import joint, planted
 from tracking_problems import windowed
 from volumes_checks import DATA
 
-from bigseg.geometry.movie import Seam, Window, seam_ranges, window_ranges
+from bigseg.geometry.movie import Junction, Window, junction_ranges, window_ranges
 from bigseg.kernels.tracking.candidates import LinkCosts, candidates
 from bigseg.kernels.tracking.greedy import solve_greedy
 from bigseg.kernels.tracking.model import Detections, Events, Overlaps, Pair
 from bigseg.kernels.tracking.program import energy, solve
 from bigseg.kernels.tracking.tracing import begin, extend
-from bigseg.kernels.tracking.windows import solve_seam, solve_window
+from bigseg.kernels.tracking.windows import solve_junction, solve_window
 from bigseg.local import run_here
 from bigseg.planning.stains import STAINS
 from bigseg.planning.workflow import Workflow
@@ -78,15 +78,15 @@ class Crowd:
             overlaps = Overlaps(**file)
         return candidates(self.detections(t), self.detections(t + 1), overlaps, LinkCosts())
 
-    def job(self, part: Window | Seam) -> float:
-        """Solve a window or a seam, and write the events; peak memory of the process in GB."""
+    def job(self, part: Window | Junction) -> float:
+        """Solve a window or a junction, and write the events; peak memory of the process in GB."""
         pairs = [self.pair(t) for t in range(part.first, part.last - 1)]
         if isinstance(part, Window):
             solution = solve_window(part, pairs)
             first = part.begin
         else:
             before, after = np.ones(len(pairs[0].disappearance), bool), np.ones(len(pairs[-1].appearance), bool)
-            solution = solve_seam(part, pairs, before, after)
+            solution = solve_junction(part, pairs, before, after)
             first = part.first
         for t, events in enumerate(solution.events, first):
             np.savez(self.folder / f"events-{t}.npz", links=events.links, divisions=events.divisions)
@@ -134,7 +134,7 @@ def large(objects: int, times: int) -> dict[str, float]:
         started = time.perf_counter()
         with multiprocessing.get_context("spawn").Pool(2) as pool:
             peaks = pool.map(movie.job, window_ranges(times, WINDOW, 0), chunksize=1)
-            peaks += pool.map(movie.job, seam_ranges(times, WINDOW, 1), chunksize=1)
+            peaks += pool.map(movie.job, junction_ranges(times, WINDOW, 1), chunksize=1)
         solved = time.perf_counter()
         tracks, divisions = movie.lineage()
         numbered = time.perf_counter()
@@ -143,7 +143,7 @@ def large(objects: int, times: int) -> dict[str, float]:
     peak = 2 * max(peaks) + peak_gb(resource.RUSAGE_SELF)
     print(f"{count:,} objects at {times} time points, {tracks:,} tracks, {divisions:,} divisions; windows of {WINDOW}")
     print("| | |\n|---|---|")
-    print(f"| windows and seams, two processes | {solved - started:.1f} s |")
+    print(f"| windows and junctions, two processes | {solved - started:.1f} s |")
     print(f"| lineage | {numbered - solved:.1f} s |")
     print(f"| peak memory of a job | {max(peaks):.2f} GB |")
     print(f"| F1 of links | {links_f1:.4f} |\n| F1 of divisions | {divisions_f1:.4f} |", flush=True)
@@ -193,15 +193,15 @@ def joint_choice(objects: int, times: int) -> dict[str, float]:
         with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
             windows = [(movie, Path(folder), part) for part in window_ranges(times, JOINT_WINDOW, JOINT_CONTEXT)]
             measured = pool.map(solve_part, windows, chunksize=1)
-            seams = [(movie, Path(folder), part) for part in seam_ranges(times, JOINT_WINDOW, JOINT_CONTEXT)]
-            measured += pool.map(solve_part, seams, chunksize=1)
+            junctions = [(movie, Path(folder), part) for part in junction_ranges(times, JOINT_WINDOW, JOINT_CONTEXT)]
+            measured += pool.map(solve_part, junctions, chunksize=1)
         seconds = time.perf_counter() - started
         found = movie.scores(Path(folder))
     best = max((movie.scores_of_threshold(threshold) for threshold in THRESHOLDS), key=lambda scores: scores["tra"])
     peak, cpu = max(p for p, _ in measured), sum(c for _, c in measured)
     print(f"\n{objects} objects in halves, {times} time points, {movie.candidates:,} candidates at each", flush=True)
     print("| joint choice | |\n|---|---|")
-    print(f"| windows and seams, two processes | {seconds:.1f} s, {cpu:.1f} s of CPU |")
+    print(f"| windows and junctions, two processes | {seconds:.1f} s, {cpu:.1f} s of CPU |")
     print(f"| peak memory of a job | {peak:.2f} GB |")
     print(f"| TRA, DET | {found['tra']:.4f}, {found['det']:.4f} |")
     print(f"| best threshold: TRA, DET | {best['tra']:.4f}, {best['det']:.4f} |", flush=True)
@@ -214,8 +214,8 @@ def joint_choice(objects: int, times: int) -> dict[str, float]:
     }
 
 
-def solve_part(job: tuple[CrowdInHalves, Path, Window | Seam]) -> tuple[float, float]:
-    """Solve a window or a seam of a crowd in halves: peak memory in GB, and seconds of CPU."""
+def solve_part(job: tuple[CrowdInHalves, Path, Window | Junction]) -> tuple[float, float]:
+    """Solve a window or a junction of a crowd in halves: peak memory in GB, and seconds of CPU."""
     movie, folder, part = job
     movie.solve(folder, part)
     return peak_gb(resource.RUSAGE_SELF), time.process_time()
@@ -261,7 +261,7 @@ def main() -> None:
     for own, flow in itertools.product((0.1, 0.2), (0.3, 0.5)):
         quality(f"2D, flow {flow}, own steps {own} diameters", movie_of(*tissue(9, move=flow, own=own)))
 
-    print("\n| joint choice, movie | window | context | seam | energy above the whole |\n|---|---|---|---|---|")
+    print("\n| joint choice, movie | window | context | junction | energy above the whole |\n|---|---|---|---|---|")
     figures["windowed_energy_gap"] = float(f"{windowed_gap():.3g}")
     figures |= joint_choice(*((100, 8) if arguments.quick else (1_000, 20)))
     if path.exists():

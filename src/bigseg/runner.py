@@ -22,11 +22,10 @@ from bigseg.progress import Progress
 from bigseg.resume.digest import digest_json
 from bigseg.resume.ledger import Ledger, Record, step_ledgers, youngest
 from bigseg.resume.locks import pieces_locked
-from bigseg.resume.marker import Marker, upstream_digests, upstream_empty
-from bigseg.resume.standing import withdraw
+from bigseg.resume.marker import Marker, upstream_digests, upstream_empty, withdraw
 from bigseg.stages.empty import EVIDENCE, EmptyPieces
 from bigseg.stages.step import Step
-from bigseg.stages.upstream import need_time, standing_markers
+from bigseg.stages.upstream import markers_there, need_time
 
 Digests = Mapping[tuple[str, int | None], Mapping[int, str]]
 
@@ -163,7 +162,7 @@ def read_upstream(step: Step, pieces: range) -> tuple[Digests, EmptyPieces]:
     Raises:
         UserError: a marker is missing or damaged.
     """
-    markers = [Marker.read(path) for path in standing_markers(step, pieces, keys_only=True)]
+    markers = [Marker.read(path) for path in markers_there(step, pieces, keys_only=True)]
     return upstream_digests(markers), EmptyPieces(step, upstream_empty(markers))
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from bigseg.cli import app
 from bigseg.errors import UserError
-from bigseg.planning.standing import standing
+from bigseg.planning.states import job_states
 from bigseg.planning.workflow import Workflow
 from bigseg.resume.attempts import attempt, read_attempt
 
@@ -96,7 +96,7 @@ def test_status_tells_of_failed_jobs_until_they_are_done(cells, tmp_path):
     arguments += ["--results", broken["results"], "--work", broken["work"]]
     failed = CliRunner().invoke(app, [*arguments, "--parameters", workflow.parameters("predict.blocks", "a")])
     assert isinstance(failed.exception, UserError)
-    states = {(job.step, job.batch): job for job in standing(workflow)}
+    states = {(job.step, job.batch): job for job in job_states(workflow)}
     assert states["predict.blocks", "000002-000003"].state == "failed"
     assert "predict.percentiles" in states["predict.blocks", "000002-000003"].message
     assert states["predict.blocks", "000000-000001"].state == "to_do"

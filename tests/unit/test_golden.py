@@ -217,7 +217,7 @@ def run_movie() -> tuple[Workflow, dict[str, Any]]:
             for piece in range(number)
             for part in ("events", "taken")
         ]
-        for step, number in (("windows", 2), ("seams", 1))
+        for step, number in (("windows", 2), ("junctions", 1))
     }
     made: dict[str, Any] = {}
     for (step, _, piece), digest in sorted(digests(config).items(), key=str):

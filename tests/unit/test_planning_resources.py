@@ -122,7 +122,7 @@ def test_tracking_asks_for_the_time_points_that_it_holds(tmp_path):
 
     assert asked("track.windows", "joint", 240) == asked("track.windows", "joint", 480)
     assert asked("track.windows", "joint", 240, 48) > 1.5 * asked("track.windows", "joint", 240)
-    assert asked("track.seams", "joint", 200, 48) == asked("track.seams", "joint", 200)
+    assert asked("track.junctions", "joint", 200, 48) == asked("track.junctions", "joint", 200)
     for name in ("track.links", "track.lineages", "track.detections"):
         assert asked(name, "joint", 200, 48) == asked(name, "joint", 100)
     for name in ("track.table", "track.exports"):

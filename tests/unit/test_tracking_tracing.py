@@ -9,7 +9,7 @@ from tracking_problems import problems
 
 from bigseg.kernels.tracking.model import Events, Solution
 from bigseg.kernels.tracking.program import solve
-from bigseg.kernels.tracking.tracing import begin, extend, lineages_of, trace
+from bigseg.kernels.tracking.tracing import begin, extend, trace
 
 
 def by_hand(solution: Solution):
@@ -39,15 +39,18 @@ def test_lineage_by_hand_and_unmoved_by_what_comes_later(problem):
     solution = solve(pairs, choices)
     times = [3 * time for time in range(len(choices))]
     traced = trace(times, solution)
-    lineage, tracks = lineages_of(times, traced), [frame.track for frame in traced]
-    expected = by_hand(solution)
-    assert lineage.parent.tolist() == [0 if t["parent"] is None else t["parent"] + 1 for t in expected]
-    assert lineage.generation.tolist() == [t["generation"] for t in expected]
-    assert lineage.start.tolist() == [3 * t["start"] for t in expected]
-    assert lineage.end.tolist() == [3 * t["end"] for t in expected]
-    for frame, selected in zip(tracks, solution.selected, strict=True):
-        np.testing.assert_array_equal(frame > 0, selected)
-        assert frame.dtype == np.uint32
+    expected = {
+        number: (0 if t["parent"] is None else t["parent"] + 1, t["generation"], 3 * t["start"], 3 * t["end"])
+        for number, t in enumerate(by_hand(solution), 1)
+    }
+    assert traced[-1].number == len(expected)
+    ends = {track: time for time, frame in zip(times, traced, strict=True) for track in frame.track.tolist()}
+    for frame, selected in zip(traced, solution.selected, strict=True):
+        np.testing.assert_array_equal(frame.track > 0, selected)
+        assert frame.track.dtype == np.uint32
+        for track, *rest in np.stack([frame.track, frame.parent, frame.generation, frame.start], axis=1).tolist():
+            assert not track or (*rest, ends[track]) == expected[track]
+    assert ends.keys() - {0} == expected.keys()
     shorter = trace(times[:-1], Solution(solution.selected[:-1], solution.events[:-1]))
     for a, b in zip(shorter, traced, strict=False):
         for name in ("track", "parent", "generation", "start"):

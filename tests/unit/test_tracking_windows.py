@@ -1,4 +1,4 @@
-"""Windows and seams: always feasible, the whole movie's solution where they must be, unmoved by new time points."""
+"""Windows and junctions: always feasible, the whole movie's solution where they must be, unmoved by new time points."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tracking_problems import check_feasible, problems, random_choice, random_pair, windowed
 
-from bigseg.geometry.movie import seam_ranges, window_ranges
+from bigseg.geometry.movie import Junction, decider, junction_ranges, window_ranges
 from bigseg.kernels.tracking.program import energy, solve
 from bigseg.kernels.tracking.windows import solve_window
 
@@ -54,10 +54,24 @@ def test_windows_tile_the_movie_and_do_not_move(times, window, data):
     assert windows[-1].end == times
     longer = window_ranges(times + 1, window, context)
     assert longer[: len(windows) - 1] == windows[:-1]
-    seams = seam_ranges(times, window, data.draw(st.integers(1, window // 2)))
-    assert [s.at for s in seams] == [w.begin for w in windows[1:]]
-    assert all(a.last <= b.first for a, b in itertools.pairwise(seams))
-    assert all(s.first > 0 and s.last < times for s in seams if window > 2)
+    junctions = junction_ranges(times, window, data.draw(st.integers(1, window // 2)))
+    assert [j.at for j in junctions] == [w.begin for w in windows[1:]]
+    assert all(a.last <= b.first for a, b in itertools.pairwise(junctions))
+    assert all(j.first > 0 and j.last < times for j in junctions)
+
+
+@given(st.integers(1, 60), st.integers(2, 9), st.data())
+def test_every_time_point_and_pair_is_decided_once_around_a_junction_by_it(times, window, data):
+    windows = window_ranges(times, window, data.draw(st.integers(0, window)))
+    junctions = junction_ranges(times, window, data.draw(st.integers(1, window // 2)))
+    deciders = [decider(position, windows, junctions) for position in range(times)]
+    for position, (part, number) in enumerate(deciders):
+        assert part is (junctions if isinstance(part, Junction) else windows)[number]
+        assert {max(0, position - 1), position} <= set(part.kept)
+    for junction in junctions:
+        within = junction.kept[1:]
+        assert junction.at in within
+        assert all(deciders[position][0] is junction for position in within)
 
 
 def test_another_number_of_pairs_is_refused():

@@ -21,7 +21,7 @@ from upkeep_checks import cut_short, delete, flip, found, jobs, mended, verified
 
 from bigseg.cli import app
 from bigseg.errors import UserError
-from bigseg.planning.standing import standing
+from bigseg.planning.states import job_states
 from bigseg.planning.workflow import Workflow
 from bigseg.resume.ledger import Ledger, Record
 from bigseg.runner import run_unit
@@ -379,6 +379,6 @@ def test_what_was_cleaned_is_told_apart_from_what_is_to_do(finished):
 
 def states_by_step(config: Settings) -> dict[str, Counter[str]]:
     found: dict[str, Counter[str]] = {}
-    for job in standing(Workflow(config, "test")):
+    for job in job_states(Workflow(config, "test")):
         found.setdefault(job.step, Counter())[job.state] += 1
     return found

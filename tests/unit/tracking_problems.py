@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 from hypothesis import strategies as st
 
-from bigseg.geometry.movie import seam_ranges, window_ranges
+from bigseg.geometry.movie import Junction, Window, decider, junction_ranges, window_ranges
 from bigseg.kernels.tracking.model import Choice, Events, Pair, Solution
-from bigseg.kernels.tracking.windows import compose, solve_seam, solve_window
+from bigseg.kernels.tracking.windows import solve_junction, solve_window
 
 
 def random_pair(generator: np.random.Generator, n: int, m: int, ties: bool = False) -> Pair:
@@ -119,11 +119,27 @@ def _ends(events: Events, which: str) -> np.ndarray:
 
 def windowed(pairs: list[Pair], choices: list[Choice | None], window: int, context: int, reach: int) -> Solution:
     """A movie in windows, one after the other."""
-    windows, seams = window_ranges(len(choices), window, context), seam_ranges(len(choices), window, reach)
+    windows, junctions = window_ranges(len(choices), window, context), junction_ranges(len(choices), window, reach)
     parts = [solve_window(w, pairs[w.first : w.last - 1], choices[w.first : w.last]) for w in windows]
     taken = [selected for part in parts for selected in part.selected]
     joints = [
-        solve_seam(s, pairs[s.first : s.last - 1], taken[s.first], taken[s.last - 1], choices[s.first : s.last])
-        for s in seams
+        solve_junction(j, pairs[j.first : j.last - 1], taken[j.first], taken[j.last - 1], choices[j.first : j.last])
+        for j in junctions
     ]
-    return compose(windows, parts, seams, joints)
+    return compose(windows, parts, junctions, joints)
+
+
+def compose(
+    windows: list[Window], parts: list[Solution], junctions: list[Junction], joints: list[Solution]
+) -> Solution:
+    """The solution of the movie from those of all windows and junctions."""
+    selected, events = [], []
+    for position in range(windows[-1].end):
+        part, number = decider(position, windows, junctions)
+        solution = (joints if isinstance(part, Junction) else parts)[number]
+        at = position - part.kept.start
+        selected.append(solution.selected[at])
+        if position:
+            assert at, "the pair across a junction is not decided by it"
+            events.append(solution.events[at - 1])
+    return Solution(tuple(selected), tuple(events))

@@ -5,17 +5,28 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from bigseg.config.load import load_training
+from bigseg.config.load import load_training, read_settings
 from bigseg.errors import UserError
 from bigseg.planning.estimate import disk_warnings
 from bigseg.planning.resources import training_memory_mb, training_minutes
 from bigseg.planning.slurm import check_accounting
 from bigseg.planning.workflow import Workflow
 
+
+def default_config():
+    """The configuration where none is named. It is read here first, because Snakemake would not say what is wrong."""
+    path = "config.yaml" if os.path.exists("config.yaml") else "config/config.yaml"
+    try:
+        read_settings(Path(path if os.path.exists(path) else "config.yaml"))
+    except UserError as error:
+        raise WorkflowError(f"bigseg: {error}") from None
+    return path
+
+
 # A configuration given on the command line stands alone: it must not be mixed with the samples of the default one.
 if "samples" not in config:
 
-    configfile: "config.yaml" if os.path.exists("config.yaml") else "config/config.yaml"
+    configfile: default_config()
 
 
 # `snakemake train --config training=train.yaml` (rules/train.smk); no key of the configuration proper.

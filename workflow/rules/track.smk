@@ -1,4 +1,4 @@
-# What `windows` and `seams` are cut into are runs of time points.
+# What `windows` and `junctions` are cut into are runs of time points.
 rule track_drift:
     input:
         markers=upstream("track.drift"),
@@ -136,25 +136,25 @@ rule track_windows:
         RUN_WINDOWS + PLACES
 
 
-rule track_seams:
+rule track_junctions:
     input:
-        markers=upstream("track.seams"),
+        markers=upstream("track.junctions"),
     output:
-        marker=f"{WORK}/{{sample}}/status/track/all/seams-{{blocks}}.json",
+        marker=f"{WORK}/{{sample}}/status/track/all/junctions-{{blocks}}.json",
     log:
-        f"{WORK}/{{sample}}/logs/track/all/seams-{{blocks}}.log",
+        f"{WORK}/{{sample}}/logs/track/all/junctions-{{blocks}}.log",
     benchmark:
-        f"{WORK}/{{sample}}/benchmarks/track/all/seams-{{blocks}}.tsv"
+        f"{WORK}/{{sample}}/benchmarks/track/all/junctions-{{blocks}}.tsv"
     conda:
         "../../envs/bigseg.yaml"
     threads: JOBS.config.execution.threads
     resources:
-        mem_mb=memory("track.seams"),
-        runtime=runtime("track.seams"),
+        mem_mb=memory("track.junctions"),
+        runtime=runtime("track.junctions"),
     params:
-        step="track.seams",
-        parameters=parameters("track.seams"),
-        places=places("track.seams"),
+        step="track.junctions",
+        parameters=parameters("track.junctions"),
+        places=places("track.junctions"),
     shell:
         RUN_WINDOWS + PLACES
 

@@ -12,7 +12,7 @@ import typer
 from bigseg.cli.options import CONFIG, AsJson, ConfigFile
 
 if TYPE_CHECKING:
-    from bigseg.planning.standing import Job
+    from bigseg.planning.states import JobState
 
 _LISTED = 10
 
@@ -29,15 +29,15 @@ def status(
     """
     from bigseg.config import read_settings
     from bigseg.layout import time_name
-    from bigseg.planning.standing import STATES, standing
+    from bigseg.planning.states import STATES, job_states
     from bigseg.planning.workflow import Workflow
 
     jobs = Workflow(read_settings(config), str(config))
     for line in jobs.warnings():
         sys.stderr.write(f"bigseg: {line}\n")
     table: dict[str, dict[str, dict[str, Counter[str]]]] = {}
-    failed: dict[str, list[Job]] = {}
-    for job in standing(jobs):
+    failed: dict[str, list[JobState]] = {}
+    for job in job_states(jobs):
         when = "all" if job.time is None else time_name(job.time)
         stages = table.setdefault(job.sample, {})
         stages.setdefault(job.step.split(".")[0], {}).setdefault(when, Counter())[job.state] += 1
@@ -77,6 +77,6 @@ def _cell(counts: Counter[str]) -> str:
     return f"{counts['done']}/{counts.total()}" + (f" ({', '.join(more)})" if more else "")
 
 
-def _name(job: Job) -> str:
+def _name(job: JobState) -> str:
     parts = [job.step, None if job.time is None else f"time point {job.time}", job.batch and f"blocks {job.batch}"]
     return ", ".join(part for part in parts if part)

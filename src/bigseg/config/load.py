@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,9 @@ from bigseg.errors import UserError
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_SHOULD_BE = "Input should be "
+"""How pydantic begins most of what it says of a value."""
+
 
 def read_settings(path: Path) -> Mapping[str, Any]:
     """Read a configuration file without validating it.
@@ -24,7 +27,8 @@ def read_settings(path: Path) -> Mapping[str, Any]:
         UserError: the file is missing, not YAML, or holds no settings.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:  # messages name it
+            data = yaml.safe_load(file)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})", "write one with `bigseg init`") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -77,8 +81,17 @@ def validate_settings(model: type[Model], data: Mapping[str, Any], origin: str, 
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(item, model) for item in error.errors()]
-        raise UserError(f"{origin}: " + "\n  ".join(dict.fromkeys(lines)), f"correct the key; {help_text}") from error
+        lines = _together(_explain(item, model) for item in error.errors())
+        raise UserError(f"{origin}: " + "\n  ".join(lines), f"correct the key; {help_text}") from error
+
+
+def _together(lines: Iterable[str]) -> list[str]:
+    """One line for what is said several times of a value, once for each kind of value that it might be."""
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        said, kind, what = line.partition(_SHOULD_BE)
+        found.setdefault(said + kind, []).append(what)
+    return [start + ", or ".join(dict.fromkeys(ends)) for start, ends in found.items()]
 
 
 def _explain(item: Mapping[str, Any], model: type[BaseModel]) -> str:

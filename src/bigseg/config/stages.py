@@ -110,7 +110,7 @@ class Predict(Settings):
         if self.percentiles[0] >= self.percentiles[1]:
             raise ValueError(f"percentiles: {self.percentiles} must ascend, e.g. [1.0, 99.8]")
         if self.method == "network" and self.model is None:
-            raise ValueError("model: method network needs the path of a model")
+            raise ValueError("model: method network needs a model: `membrane`, or the path of one")
         return self
 
 
@@ -119,15 +119,16 @@ class Crest(Settings):
 
     weight: Annotated[float, Field(ge=-1000, le=1000)] | Literal["auto"] = Field(
         default="auto",
-        description="What the image, between its percentiles 1 and 99.8, counts for beside the log odds of the "
-        "boundary map; negative where boundaries are dark. 0: boundaries stay where the map alone draws them. `auto`: "
-        "what the model says (40 for `membrane`), else 0.",
+        description="0: boundaries stay where the boundary map alone draws them. With 40 the image decides where the "
+        "map is a plateau, with 1000 the image alone (within `radius`); negative where boundaries are dark. It is "
+        "added as weight · image to the log odds of the map; 0 and 1 of the image are its percentiles 1 and 99.8, "
+        "whatever `predict.percentiles` are. `auto`: what the model says (40 for `membrane`), else 0. -1000 to 1000.",
     )
     radius: Annotated[float, Field(gt=0, le=8)] = Field(
-        default=2.0, description="How far boundaries may move, in voxels of the finest axis."
+        default=2.0, description="How far boundaries may move, in voxels of the finest axis; up to 8."
     )
     sigma: Annotated[float, Field(ge=0, le=8)] = Field(
-        default=1.0, description="Smoothing before the crest is followed, in voxels of the finest axis; 0 is none."
+        default=1.0, description="Smoothing before the crest is followed, in voxels of the finest axis; 0 (none) to 8."
     )
 
 

@@ -71,7 +71,7 @@ class Joint(Settings):
         default=1.0, description="Reward for a candidate that stands out at every threshold of the boundary map."
     )
     context: Annotated[int, Field(ge=1, le=20)] = Field(
-        default=2, description="Time points on either side of a window, or of the seam of two, that are looked at."
+        default=2, description="Time points on either side of a window, or of the junction of two, that are looked at."
     )
 
 

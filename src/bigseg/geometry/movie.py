@@ -1,12 +1,13 @@
-"""How a long movie is cut into windows of time points, and the seams between them.
+"""How a long movie is cut into windows of time points, and the junctions between them.
 
-Windows and seams are known by positions in the list of time points, which need not be consecutive times. The windows
-never move: each has the wanted number of time points but the last, which has up to twice as many, and a time point that
-is added at the end changes nothing but the last window and what touches it.
+Windows and junctions are known by positions in the list of time points, which need not be consecutive times. The
+windows never move: each has the wanted number of time points but the last, which has up to twice as many, and a time
+point that is added at the end changes nothing but the last window and what touches it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -23,19 +24,27 @@ class Window:
     last: int
     """One after the last it sees."""
 
+    @property
+    def kept(self) -> range:
+        """Those for which its solution is kept."""
+        return range(self.begin, self.end)
+
 
 @dataclass(frozen=True)
-class Seam:
+class Junction:
     """Positions in the list of time points; its first and last one belong to two neighbouring windows."""
 
     at: int
     """Where the later window begins."""
     first: int
-    """First one it sees; what is taken there is fixed, unless it is the first of the movie."""
+    """First one it sees, never the first of the movie; what is taken there is fixed."""
     last: int
-    """One after the last it sees; what is taken at the last is fixed, unless it is the last of the movie."""
-    number_of_times: int
-    """Time points of the movie."""
+    """One after the last it sees, which is never the last of the movie; what is taken at that one is fixed."""
+
+    @property
+    def kept(self) -> range:
+        """Those for which its solution is kept: all that it sees."""
+        return range(self.first, self.last)
 
 
 def window_ranges(number_of_times: int, window: int, context: int) -> list[Window]:
@@ -54,13 +63,33 @@ def window_ranges(number_of_times: int, window: int, context: int) -> list[Windo
     ]
 
 
-def seam_ranges(number_of_times: int, window: int, reach: int) -> list[Seam]:
-    """The seams of the same windows.
+def junction_ranges(number_of_times: int, window: int, reach: int) -> list[Junction]:
+    """The junctions of the same windows.
 
     Args:
         number_of_times: time points in the list.
         window: time points of a window.
-        reach: time points on either side of the seam, 1 … window / 2; with 1, only the pair across it is solved.
+        reach: time points on either side of the junction, 1 … window / 2; with 1, only the pair across it is solved.
     """
     inner = window_ranges(number_of_times, window, 0)[1:]
-    return [Seam(w.begin, w.begin - reach, min(number_of_times, w.begin + reach), number_of_times) for w in inner]
+    return [Junction(w.begin, w.begin - reach, w.begin + reach) for w in inner]
+
+
+def decider(
+    position: int, windows: Sequence[Window], junctions: Sequence[Junction]
+) -> tuple[Window, int] | tuple[Junction, int]:
+    """What decides a time point and the pair of the one before and it, with its number among its like.
+
+    Around a junction what was solved there counts. At its first time point, where it took what the window had taken,
+    the pair before is the window's; its last one is its own.
+
+    Args:
+        position: of the time point, in the list of them.
+        windows: all windows in order.
+        junctions: all junctions in order.
+    """
+    for number, junction in enumerate(junctions):
+        if junction.first < position < junction.last:
+            return junction, number
+    number = next(number for number, window in enumerate(windows) if position < window.end)
+    return windows[number], number

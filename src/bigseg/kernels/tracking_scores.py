@@ -162,7 +162,7 @@ class TrackingTally:
             truth: that of the truth.
         """
         graphs = self._graphs(result, truth)
-        counted = corrections(*graphs)
+        counted = _count(*graphs)
         no_vertices = 1.0 if graphs.truth.label.size == graphs.result.label.size == 0 else 0.0
         whole = FN * counted.vertices + EA * counted.edges
         divisions = [_Divisions(graphs, result, truth, tolerance) for tolerance in (0, TOLERANCE)]
@@ -184,7 +184,7 @@ class TrackingTally:
 
     def corrections(self, result: Lineage, truth: Lineage) -> Corrections:
         """The corrections that DET and TRA count; arguments as :meth:`scores`."""
-        return corrections(*self._graphs(result, truth))
+        return _count(*self._graphs(result, truth))
 
     def _graphs(self, result: Lineage, truth: Lineage) -> _Graphs:
         # Times become positions in the sequence, so that a tolerance counts the time points that there are.
@@ -255,7 +255,7 @@ def _graph(lineage: Lineage, labels: list[tuple[int, Ids]]) -> _Graph:
     return _Graph(label, time, before, after, kind)
 
 
-def corrections(result: _Graph, truth: _Graph, match: Index) -> Corrections:
+def _count(result: _Graph, truth: _Graph, match: Index) -> Corrections:
     """Count the corrections; see :class:`_Graphs`."""
     matches = np.bincount(match[match >= 0], minlength=result.label.size)
     only = np.full(result.label.size, -1, np.int64)  # the vertex of the truth, where it is a single one

@@ -6,6 +6,7 @@ and the weights fit; else the package's ONNX or TorchScript weights are.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import io
 import logging
@@ -84,7 +85,10 @@ def _read_description(source: Path | str, origin: str) -> Any:
     except Exception as error:  # whatever the network or a damaged archive leads to
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         remedy = "check the path"
-        if not isinstance(source, Path):
+        close = difflib.get_close_matches(str(source), shipped_models(), n=1)
+        if close:
+            remedy = f"did you mean {close[0]!r}, which comes with bigseg?"
+        elif not isinstance(source, Path):
             remedy += f", name a model that comes with bigseg ({', '.join(shipped_models())}), or go online"
         raise UserError(f"{origin}: cannot be read as a BioImage.IO package ({reason})", remedy) from error
     if isinstance(found, InvalidDescr):

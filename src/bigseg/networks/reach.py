@@ -3,8 +3,7 @@
 A network is a graph of layers. For every layer it is known which interval of its input an interval of its output is
 made from, so the interval of input voxels behind one output voxel follows by going backwards through the graph; it
 repeats with the network's divisibility. PlantSeg 2's formula (Yu 2025, eq. 3.1), the sum of 2^level · floor(k / 2)
-over the convolutions, leaves out the windows of pooling and upsampling and is up to 2^(levels - 1) - 1 too small;
-:meth:`LayerGraph.formula_halo` gives it for comparison.
+over the convolutions, leaves out the windows of pooling and upsampling and is up to 2^(levels - 1) - 1 too small.
 """
 
 from __future__ import annotations
@@ -48,8 +47,6 @@ class _Layer:
     back: tuple[Backwards, ...]
     finer: tuple[Fraction, ...]
     length: tuple[Callable[[int], int], ...]
-    formula: Axes
-    """floor(k / 2) of a convolution, for the published formula."""
 
 
 @dataclass
@@ -95,8 +92,7 @@ class LayerGraph:
             back.append(_window(k, s, p, d))
             finer.append(Fraction(1, s))
             length.append(_window_length(k, s, p + q, d))
-        formula = tuple(d * (k // 2) if channels is not None else 0 for k, d in zip(kernel, apart, strict=True))
-        return self._append((node,), channels or self.channels(node), back, finer, length, formula)
+        return self._append((node,), channels or self.channels(node), back, finer, length)
 
     def nearest(self, node: int, factor: Sequence[int]) -> int:
         """Upsampling that repeats voxels."""
@@ -195,20 +191,6 @@ class LayerGraph:
             after.append(tuple(last - place for place, (_, last) in enumerate(intervals)))
         return Reach(tuple(before), tuple(after))
 
-    def formula_halo(self) -> Axes:
-        """PlantSeg 2's formula: the sum of 2^level · floor(k / 2) along the longest path (Yu 2025, eq. 3.1)."""
-        found = []
-        for axis in range(self.dims):
-            scale: list[Fraction] = []
-            reach: list[Fraction] = []
-            for layer in self.layers:
-                inner = scale[layer.inputs[0]] if layer.inputs else Fraction(1)
-                scale.append(inner * layer.finer[axis])
-                longest = max((reach[i] for i in layer.inputs), default=Fraction(0))
-                reach.append(longest + layer.formula[axis] / inner)
-            found.append(int(reach[-1]))
-        return tuple(found)
-
     def bytes_per_voxel(self) -> float:
         """Peak of what the layers of a forward pass keep at once, in bytes per voxel of a float32 patch."""
         volume: list[float] = []
@@ -263,11 +245,8 @@ class LayerGraph:
         back: Sequence[Backwards],
         finer: Sequence[Fraction],
         length: Sequence[Callable[[int], int]],
-        formula: Axes | None = None,
     ) -> int:
-        self.layers.append(
-            _Layer(inputs, channels, tuple(back), tuple(finer), tuple(length), formula or (0,) * self.dims)
-        )
+        self.layers.append(_Layer(inputs, channels, tuple(back), tuple(finer), tuple(length)))
         return len(self.layers) - 1
 
     def _add(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 
 from bigseg.geometry.batches import batch_name, make_batches, tile
-from bigseg.resume.standing import standing
+from bigseg.resume.marker import markers_of
 from bigseg.stages.step import Step
 from bigseg.stages.upstream import upstream_steps
 
@@ -42,7 +42,7 @@ class Batching:
         step = self._step(name, time)
         total = step.number_of_pieces
         wanted = make_batches(total, self._batches)
-        there = standing(step.layout.marker(step.stage, time, step.step).parent, step.step)
+        there = markers_of(step.layout.marker(step.stage, time, step.step).parent, step.step)
         if all(batch in there for batch in wanted):
             return wanted
         kept = tile((batch for batch in there if self._is_done(step, time, batch_name(batch))), total)

@@ -14,7 +14,7 @@ from bigseg.stages.partition.quality import IN_CORE_EDGES
 from bigseg.stages.partition.settings import LEFT_TO_NEXT_LEVEL, MULTICUTS
 from bigseg.stages.predict.network import read_tiling
 from bigseg.stages.step import Step
-from bigseg.stages.track.windows import TrackSeams, TrackWindows
+from bigseg.stages.track.windows import TrackJunctions, TrackWindows
 from bigseg.volumes.location import locate
 
 SNAKEMAKE_MB = 350
@@ -86,7 +86,7 @@ _BYTES_PER_DETECTION = {
     "track.lineages": 300,
     "track.exports": 600,
     "track.windows": 20_000,
-    "track.seams": 20_000,
+    "track.junctions": 20_000,
 }
 """Of an object at each time point that is in memory: tables of tracks alone, files for other programs (measured with a
 million: 0.47 kB), or nested candidates with the program of a window (measured with 34,000: 12 kB for each candidate,
@@ -218,7 +218,7 @@ def _is_of_objects(step: Step) -> bool:
 def _detections(plan: SamplePlan, step: Step) -> int:
     """Objects of the time points that a piece of a step of tracking holds at once."""
     times = 2 if step.per_time else len(plan.times)
-    if isinstance(step, (TrackWindows, TrackSeams)):
+    if isinstance(step, (TrackWindows, TrackJunctions)):
         times = max((len(step.seen(piece)) for piece in range(step.number_of_pieces)), default=0)
     return times * (prod(plan.grid.shape) // _VOXELS_PER_OBJECT)
 

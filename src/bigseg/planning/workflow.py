@@ -22,7 +22,7 @@ from bigseg.resume.locks import run_locked
 from bigseg.resume.marker import Marker
 from bigseg.stages import find_step, steps_of
 from bigseg.stages.step import Step
-from bigseg.stages.upstream import standing_markers, upstream_markers
+from bigseg.stages.upstream import markers_there, upstream_markers
 from bigseg.volumes.signature import time_files
 
 
@@ -52,8 +52,10 @@ class Workflow:
 
     def warnings(self) -> list[str]:
         """Lines that a user should see before anything runs."""
-        method = self.config.partition.method
+        method, predict = self.config.partition.method, self.config.predict
         lines = []
+        if predict.model is not None and predict.method != "network":
+            lines.append(f"predict.model is not used: predict.method is {predict.method}; set it to network")
         for name, plan in self.plans.items():
             lines += [f"samples.{name}: time point {t} is left out ({why})" for t, why in plan.skipped.items()]
             if plan.sample.segmentation is None:
@@ -142,7 +144,7 @@ class Workflow:
         step = self.step(name, sample, time)
         pieces = range(step.number_of_pieces) if batch is None else parse_batch(batch, step.number_of_pieces)
         if self._within_job:
-            return [str(path) for path in standing_markers(step, pieces)]
+            return [str(path) for path in markers_there(step, pieces)]
         return [str(path) for path in upstream_markers(step, pieces, self._batching[sample].of)]
 
     def parameters(self, name: str, sample: str) -> str:

@@ -22,8 +22,7 @@ from bigseg.errors import UserError
 from bigseg.layout import Layout, time_name
 from bigseg.resume.digest import digest_json
 from bigseg.resume.files import write_json
-from bigseg.resume.marker import Marker
-from bigseg.resume.standing import standing
+from bigseg.resume.marker import Marker, markers_of
 from bigseg.volumes.signature import files_signature, source_files
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ def _step(layout: Layout, name: str, times: set[str]) -> dict[str, Any]:
 
 def _markers(folder: Path, step: str) -> list[Path]:
     """All markers of a step in a folder."""
-    return [*standing(folder, step).values(), *folder.glob(f"{step}.json")]
+    return [*markers_of(folder, step).values(), *folder.glob(f"{step}.json")]
 
 
 def _inputs(sample: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -36,7 +36,7 @@ from bigseg.stages.track.links import TrackLinks
 from bigseg.stages.track.overlaps import TrackOverlaps
 from bigseg.stages.track.settings import NESTED, OF_FRAGMENTS, is_tracked
 from bigseg.stages.track.table import TrackTable
-from bigseg.stages.track.windows import TrackSeams, TrackWindows, number_of_seams
+from bigseg.stages.track.windows import TrackJunctions, TrackWindows, number_of_junctions
 
 if TYPE_CHECKING:
     from bigseg.config import Config
@@ -68,7 +68,7 @@ STEPS: dict[str, type[Step]] = {
         TrackDetections,
         TrackLinks,
         TrackWindows,
-        TrackSeams,
+        TrackJunctions,
         TrackLineages,
         TrackTable,
         TrackExports,
@@ -165,8 +165,8 @@ def _is_needed_to_track(step: str, config: Config, plan: SamplePlan) -> bool:
             return config.track.drift
         case "contacts":
             return method in OF_FRAGMENTS
-        case "seams":
-            return method in NESTED and number_of_seams(config, plan) > 0
+        case "junctions":
+            return method in NESTED and number_of_junctions(config, plan) > 0
         case "windows":
             return method in NESTED
         case "links" | "lineages":

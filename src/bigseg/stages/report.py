@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bigseg.errors import UserError
 from bigseg.layout import LINEAGES, MADE_AGAIN, PROVENANCE
 from bigseg.resume.digest import digest_file, digest_json
+from bigseg.stages.crest import crest_parameters
 from bigseg.stages.partition.settings import MULTICUTS
 from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, grid_parameters, image_parameters
 from bigseg.stages.track.settings import is_tracked
@@ -22,6 +23,15 @@ _NO_RESULT = {"samples", "results", "work", "execution"}
 """Sections of the configuration on which no result depends, and those of all samples."""
 
 
+def _settings_used(config: Config, plan: SamplePlan) -> dict[str, Any]:
+    """The configuration of the result, with the weight of the crest where that was left to the model."""
+    settings = config.model_dump(exclude=_NO_RESULT)
+    crest = crest_parameters(config, plan)
+    if plan.sample.segmentation is None:
+        settings["supervoxels"]["crest"]["weight"] = 0.0 if crest is None else crest["weight"]
+    return settings
+
+
 class ReportPage(WholeStep):
     """Write the page and the pictures."""
 
@@ -33,7 +43,7 @@ class ReportPage(WholeStep):
         """What is shown: the volume and the settings of all stages."""
         from bigseg.stages import find_step, steps_of  # the list of steps includes this one
 
-        settings = config.model_dump(exclude=_NO_RESULT)
+        settings = _settings_used(config, plan)
         before = [find_step(name) for name in steps_of(config, plan) if not name.startswith("report.")]
         steps = [kind(kind.resolve(config, plan), plan.layout, 0) for kind in before]
         return {
@@ -113,7 +123,7 @@ class ReportProvenance(WholeStep):
             "times": list(plan.times),
             "steps": [name for name in steps_of(config, plan) if not name.startswith("report.")],
             "sample": plan.sample.model_dump(),
-            "settings": config.model_dump(exclude=_NO_RESULT),
+            "settings": _settings_used(config, plan),
             "model": None if plan.model is None else plan.model.digest,
             "run": config.model_dump(include=_NO_RESULT - {"samples"}),
         }

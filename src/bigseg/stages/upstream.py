@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bigseg.geometry.batches import batch_name, batches_of
-from bigseg.resume.standing import standing_for
+from bigseg.resume.marker import markers_for
 from bigseg.stages import find_step
 from bigseg.stages.step import Need, Step
 
@@ -45,7 +45,7 @@ def upstream_markers(step: Step, pieces: range, cut: Cut) -> list[Path]:
     return found
 
 
-def standing_markers(step: Step, pieces: range, *, keys_only: bool = False) -> list[Path]:
+def markers_there(step: Step, pieces: range, *, keys_only: bool = False) -> list[Path]:
     """Markers that are there of the jobs that ``pieces`` of a step need, whatever batches these had.
 
     Args:
@@ -58,7 +58,7 @@ def standing_markers(step: Step, pieces: range, *, keys_only: bool = False) -> l
         kind = find_step(needed)
         marker = step.layout.marker(kind.stage, time, kind.unit(None))
         if kind.in_batches:
-            found += standing_for(marker.parent, kind.step, numbers)
+            found += markers_for(marker.parent, kind.step, numbers)
         elif marker.exists():
             found.append(marker)
     return found

@@ -24,7 +24,7 @@ def _columns(result: Path) -> Table:
         if "tracks" not in told:
             raise UserError(
                 f"{listed} lists no tracks: those beside it are older than the result, or this one is not complete",
-                "switch tracking on (`track.method`) and run snakemake to its end",
+                "tracks need two time points or more; switch tracking on (`track.method`) and run snakemake to its end",
             )
     return read_tracks(tracks_beside(result))
 

@@ -35,20 +35,6 @@ class Traced:
     """Tracks so far, also those that have ended."""
 
 
-@dataclass(frozen=True, eq=False)
-class Lineages:
-    """All tracks of a movie; row k is track k + 1."""
-
-    parent: Tracks
-    """(m,) uint32 track that divided into it, 0 if none."""
-    generation: NDArray[np.uint32]
-    """(m,) uint32 divisions between it and the first track of its lineage."""
-    start: Indices
-    """(m,) int64 first time point."""
-    end: Indices
-    """(m,) int64 last time point."""
-
-
 def begin(time: int, selected: Flags) -> Traced:
     """The tracks of the first time point.
 
@@ -89,24 +75,6 @@ def extend(before: Traced, time: int, selected: Flags, events: Events) -> Traced
     track[new] = np.arange(before.number + 1, before.number + 1 + len(new))
     start[new] = time
     return Traced(track, parent, generation, start, before.number + len(new))
-
-
-def lineages_of(times: Sequence[int], traced: Sequence[Traced]) -> Lineages:
-    """What all time points together tell of each track.
-
-    Args:
-        times: the time points, ascending.
-        traced: the tracks of each.
-    """
-    number = traced[-1].number
-    parent, generation = np.zeros(number, np.uint32), np.zeros(number, np.uint32)
-    found = Lineages(parent, generation, np.zeros(number, np.int64), np.zeros(number, np.int64))
-    for time, frame in zip(times, traced, strict=True):
-        taken = frame.track > 0
-        rows = frame.track[taken].astype(np.int64) - 1
-        found.parent[rows], found.generation[rows] = frame.parent[taken], frame.generation[taken]
-        found.start[rows], found.end[rows] = frame.start[taken], time
-    return found
 
 
 def trace(times: Sequence[int], solution: Solution) -> list[Traced]:

@@ -1,9 +1,9 @@
-"""Long movies in windows of time points, and the seams between them (:mod:`bigseg.geometry.movie`).
+"""Long movies in windows of time points, and the junctions between them (:mod:`bigseg.geometry.movie`).
 
 Round 1: each window [begin, end) is solved with some time points of context on either side, and what lies inside it is
-kept. Round 2: at each seam, between two windows, the program over the time points around it is solved again, with the
-detections that are taken at its two ends as the windows decided. Windows are independent of each other, and so are
-seams.
+kept. Round 2: at each junction, between two windows, the program over the time points around it is solved again, with
+the detections that are taken at its two ends as the windows decided. Windows are independent of each other, and so are
+junctions.
 
 Where every detection must be taken (no :class:`~bigseg.kernels.tracking.model.Choice`), pairs have nothing in common:
 the outgoing events of one time point and the incoming ones of the next. Then windows with any context, also none, give
@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bigseg.geometry.movie import Seam, Window
-from bigseg.kernels.tracking.model import Choice, Events, Flags, Pair, Solution, no_events
+from bigseg.geometry.movie import Junction, Window
+from bigseg.kernels.tracking.model import Choice, Flags, Pair, Solution
 from bigseg.kernels.tracking.program import solve
 
 
@@ -47,8 +47,8 @@ def solve_window(
     return Solution(seen.selected[begin:end], seen.events[begin : end - 1])
 
 
-def solve_seam(
-    seam: Seam,
+def solve_junction(
+    junction: Junction,
     pairs: Sequence[Pair],
     before: Flags,
     after: Flags,
@@ -56,12 +56,12 @@ def solve_seam(
     *,
     time_limit: float | None = None,
 ) -> Solution:
-    """Round 2: the solution around a seam.
+    """Round 2: the solution around a junction.
 
     What the windows found is feasible here, so the whole never gets worse by it.
 
     Args:
-        seam: which.
+        junction: which.
         pairs: those it sees, ``last - first - 1`` of them.
         before: (n,) bool what the earlier window takes at time point ``first``.
         after: (m,) bool what the later window takes at time point ``last - 1``.
@@ -75,34 +75,10 @@ def solve_seam(
         ValueError: it sees another number of pairs, or what is fixed is not feasible.
         TimeLimitError: time ran out.
     """
-    _check_pairs(seam, pairs)
+    _check_pairs(junction, pairs)
     return solve(pairs, choices, before, after, time_limit=time_limit)
 
 
-def compose(
-    windows: Sequence[Window], parts: Sequence[Solution], seams: Sequence[Seam], joints: Sequence[Solution]
-) -> Solution:
-    """The solution of the movie: what the windows found, except around the seams.
-
-    Args:
-        windows: all windows in order.
-        parts: what :func:`solve_window` found.
-        seams: all seams in order.
-        joints: what :func:`solve_seam` found.
-    """
-    selected: list[Flags] = []
-    events: list[Events] = []
-    for window, part in zip(windows, parts, strict=True):
-        if window.begin:
-            events.append(no_events())  # the pair across the seam, which the seam decides
-        selected += part.selected
-        events += part.events
-    for seam, joint in zip(seams, joints, strict=True):
-        selected[seam.first : seam.last] = joint.selected
-        events[seam.first : seam.last - 1] = joint.events
-    return Solution(tuple(selected), tuple(events))
-
-
-def _check_pairs(part: Window | Seam, pairs: Sequence[Pair]) -> None:
+def _check_pairs(part: Window | Junction, pairs: Sequence[Pair]) -> None:
     if len(pairs) != part.last - part.first - 1:
         raise ValueError(f"{len(pairs)} pairs for time points {part.first} … {part.last - 1}")

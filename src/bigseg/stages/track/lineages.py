@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from bigseg.geometry.movie import seam_ranges, window_ranges
+from bigseg.geometry.movie import Junction, decider, junction_ranges, window_ranges
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, digest_tables
 from bigseg.stages.track.detections import needs_detections
@@ -94,18 +94,13 @@ class TrackLineages(WholeStep):
 
     @property
     def _solved(self) -> tuple[str, int, range, int]:
-        """Where the time point and the events before it were solved: step, piece, positions, number of pieces.
-
-        Around a seam what was solved there counts; at its two ends it agrees with the windows.
-        """
-        number, position = len(self.parameters["times"]), self._position
-        seams = seam_ranges(number, self.parameters["window"], self.parameters["context"])
-        for piece, seam in enumerate(seams):
-            if seam.first < position < seam.last:
-                return "seams", piece, range(seam.first, seam.last), len(seams)
-        windows = window_ranges(number, self.parameters["window"], 0)
-        piece = next(n for n, window in enumerate(windows) if position < window.end)
-        return "windows", piece, range(windows[piece].begin, windows[piece].end), len(windows)
+        """Where the time point and the events before it were solved: step, piece, positions, number of pieces."""
+        times, window = len(self.parameters["times"]), self.parameters["window"]
+        windows, junctions = window_ranges(times, window, 0), junction_ranges(times, window, self.parameters["context"])
+        part, piece = decider(self._position, windows, junctions)
+        if isinstance(part, Junction):
+            return "junctions", piece, part.kept, len(junctions)
+        return "windows", piece, part.kept, len(windows)
 
     def _chosen(self) -> tuple[Flags, Events]:
         """What is taken, and the events between the time point before and this one."""

@@ -1,7 +1,7 @@
 """The events between a time point and the one before: those that may happen, with their costs, or those that do.
 
 Where all objects are taken, the pairs of time points have nothing in common (:mod:`bigseg.kernels.tracking.windows`),
-so each is solved here. Where objects are chosen while they are linked, steps ``windows`` and ``seams`` do that.
+so each is solved here. Where objects are chosen while they are linked, steps ``windows`` and ``junctions`` do that.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The joint choice of objects and events, in windows of time points, and across the seams between windows."""
+"""The joint choice of objects and events, in windows of time points, and across the junctions between windows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from bigseg.errors import UserError
-from bigseg.geometry.movie import Seam, Window, seam_ranges, window_ranges
+from bigseg.geometry.movie import Junction, Window, junction_ranges, window_ranges
 from bigseg.resume.digest import digest_arrays, digest_json
 from bigseg.stages.step import Need, Outcome, Parameters, Step, digest_tables
 from bigseg.stages.track.detections import needs_detections
@@ -109,12 +109,12 @@ class _Solve(Step):
 
 
 def solution_paths(layout: Layout, step: str, piece: int) -> list[Path]:
-    """The tables of events and of what is taken that a piece of ``windows`` or ``seams`` writes."""
+    """The tables of events and of what is taken that a piece of ``windows`` or ``junctions`` writes."""
     return [layout.table("track", f"{step}-{name}", None, piece) for name in ("events", "taken")]
 
 
-def number_of_seams(config: Config, plan: SamplePlan) -> int:
-    """Seams between the windows of a sample."""
+def number_of_junctions(config: Config, plan: SamplePlan) -> int:
+    """Junctions between the windows of a sample."""
     return len(window_ranges(len(plan.times), config.track.window, 0)) - 1
 
 
@@ -145,8 +145,7 @@ class TrackWindows(_Solve):
 
     def decided(self, piece: int) -> Sequence[int]:
         """The window."""
-        window = self.windows[piece]
-        return range(window.begin, window.end)
+        return self.windows[piece].kept
 
     def solve(self, piece: int) -> Solution:
         """Solve the window."""
@@ -156,29 +155,29 @@ class TrackWindows(_Solve):
         return solve_window(self.windows[piece], pairs, choices)
 
 
-class TrackSeams(_Solve):
-    """Solve the time points around the seam of two windows again, with what these take at its ends."""
+class TrackJunctions(_Solve):
+    """Solve the time points around the junction of two windows again, with what these take at its ends."""
 
-    step = "seams"
+    step = "junctions"
 
     @property
-    def seams(self) -> list[Seam]:
-        """All seams."""
-        return seam_ranges(len(self.times), self.parameters["window"], self.parameters["joint"]["context"])
+    def junctions(self) -> list[Junction]:
+        """All junctions."""
+        return junction_ranges(len(self.times), self.parameters["window"], self.parameters["joint"]["context"])
 
     @property
     def number_of_pieces(self) -> int:
-        """One per seam."""
-        return len(self.seams)
+        """One per junction."""
+        return len(self.junctions)
 
     def describe(self, piece: int) -> str:
         """Where it is."""
-        at = self.seams[piece].at
+        at = self.junctions[piece].at
         return f"between time points {self.times[at - 1]} and {self.times[at]}"
 
     def needs(self, piece: int) -> list[Need]:
         """Also what the two windows take."""
-        windows = len(self.seams) + 1
+        windows = len(self.junctions) + 1
         return [*super().needs(piece), Need("track.windows", [piece, piece + 1], windows, in_key=False)]
 
     def evidence(self, piece: int) -> str:
@@ -187,25 +186,25 @@ class TrackSeams(_Solve):
 
     def seen(self, piece: int) -> Sequence[int]:
         """The time points around it."""
-        seam = self.seams[piece]
-        return range(seam.first, seam.last)
+        junction = self.junctions[piece]
+        return range(junction.first, junction.last)
 
     def decided(self, piece: int) -> Sequence[int]:
         """The same."""
-        return self.seen(piece)
+        return self.junctions[piece].kept
 
     def solve(self, piece: int) -> Solution:
-        """Solve around the seam."""
-        from bigseg.kernels.tracking.windows import solve_seam
+        """Solve around the junction."""
+        from bigseg.kernels.tracking.windows import solve_junction
 
-        seam = self.seams[piece]
+        junction = self.junctions[piece]
         pairs, choices = self.read(self.seen(piece))
-        return solve_seam(seam, pairs, *self._ends(piece), choices)
+        return solve_junction(junction, pairs, *self._ends(piece), choices)
 
     def _ends(self, piece: int) -> tuple[Flags, Flags]:
-        """What the two windows take at the first and the last time point that the seam sees."""
-        seam = self.seams[piece]
-        return self._taken(piece, seam.first), self._taken(piece + 1, seam.last - 1)
+        """What the two windows take at the first and the last time point that the junction sees."""
+        junction = self.junctions[piece]
+        return self._taken(piece, junction.first), self._taken(piece + 1, junction.last - 1)
 
     def _taken(self, window: int, position: int) -> Flags:
         """What a window takes at a time point."""

@@ -14,8 +14,8 @@ clean`` removed what it made. Failed: it has no marker, and its last attempt end
 
 
 @dataclass(frozen=True)
-class Job:
-    """One job.
+class JobState:
+    """One job and how far it is.
 
     Attributes:
         sample: its sample.
@@ -34,20 +34,20 @@ class Job:
     message: str = ""
 
 
-def standing(workflow: Workflow) -> Iterator[Job]:
+def job_states(workflow: Workflow) -> Iterator[JobState]:
     """Every job of a workflow with its state."""
     for step, sample, time, batch in workflow.jobs():
         if workflow.is_done(step, sample, time, batch):
-            yield Job(sample, step, time, batch, "done")
+            yield JobState(sample, step, time, batch, "done")
             continue
         bound = workflow.step(step, sample, time)
         match read_attempt(bound.layout.attempt(bound.stage, time, bound.unit(batch))):
             case "failed", message:
-                yield Job(sample, step, time, batch, "failed", message)
+                yield JobState(sample, step, time, batch, "failed", message)
             case "killed", _:
-                yield Job(sample, step, time, batch, "failed", "killed, or the machine went down")
+                yield JobState(sample, step, time, batch, "failed", "killed, or the machine went down")
             case "running", _:
-                yield Job(sample, step, time, batch, "running")
+                yield JobState(sample, step, time, batch, "running")
             case _:
                 cleaned = workflow.was_cleaned(step, sample, time, batch)
-                yield Job(sample, step, time, batch, "cleaned" if cleaned else "to_do")
+                yield JobState(sample, step, time, batch, "cleaned" if cleaned else "to_do")
