@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from bigseg.errors import UserError
 from bigseg.layout import LINEAGES, MADE_AGAIN, PROVENANCE
 from bigseg.resume.digest import digest_file, digest_json
-from bigseg.stages.crest import crest_parameters
 from bigseg.stages.partition.settings import MULTICUTS
 from bigseg.stages.step import Need, Outcome, Parameters, WholeStep, grid_parameters, image_parameters
+from bigseg.stages.supervoxels.crest import crest_parameters
 from bigseg.stages.track.settings import is_tracked
 
 if TYPE_CHECKING:
