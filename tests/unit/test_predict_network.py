@@ -188,7 +188,7 @@ def test_a_missing_model_is_told_once(base):
 
 
 def test_a_network_without_model_is_told(base):
-    assert "needs the path of a model" in refusal({**base, "predict": {"method": "network"}}).problem
+    assert "needs a model: `membrane`" in refusal({**base, "predict": {"method": "network"}}).problem
 
 
 def test_a_3d_network_on_one_plane_is_told(base, tmp_path):

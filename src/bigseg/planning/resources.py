@@ -191,8 +191,9 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
 
 
 def _opened(step: Step) -> list[str]:
-    """The roles of the user's volumes that a step reads: ``_source`` is the image, ``_truth`` the truth."""
-    roles = ["input" if name == "_source" else name.removeprefix("_") for name in step.opens]
+    """The roles of the user's volumes that a step reads, told by the names of the properties that open them."""
+    named = {"source": "input", "given": "segmentation"}
+    roles = [named.get(name.removeprefix("_"), name.removeprefix("_")) for name in step.opens]
     return [role for role in roles if step.parameters.get(role)]
 
 

@@ -54,7 +54,7 @@ def read_checked(path: Path) -> Table:
     """
     with _opened(path) as file:
         embedded = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(file.metadata.metadata[b"ARROW:schema"])))
-        if embedded.names != file.schema.names:
+        if not embedded.equals(file.schema.to_arrow_schema()):
             raise UserError(f"{path}: is damaged (its footer names other columns than its schema)", MADE_AGAIN)
         for group in range(file.num_row_groups):
             part = file.read_row_group(group, use_threads=False)
