@@ -12,6 +12,7 @@ import pytest
 import tifffile
 import yaml
 import zarr
+from network_checks import package
 from pipeline_checks import DATA
 from typer.testing import CliRunner
 
@@ -293,3 +294,22 @@ def test_a_stain_chooses_the_settings(tmp_path, stain):
         "nuclei": (True, "otsu"),
         "em": (True, "auto"),
     }[stain]
+
+
+def test_a_model_makes_the_boundary_map(cells, tmp_path, monkeypatch):
+    image = tmp_path / "image.tif"
+    tifffile.imwrite(image, cells.image[0], metadata={"axes": "ZYX"})
+    told = init(tmp_path / "run", "--input", image, "--model", "membrane")
+    assert "network membrane" in told
+    config = load_config(tmp_path / "run" / "config.yaml")
+    assert (config.predict.method, config.predict.model) == ("network", "membrane")
+    assert planned(tmp_path / "run").step("supervoxels.blocks", "image", 0).parameters["crest"]["weight"] == 40
+    package(tmp_path / "own")
+    monkeypatch.chdir(tmp_path)
+    init(tmp_path / "other", "--input", image, "--model", "own")
+    assert load_config(tmp_path / "other" / "config.yaml").predict.model == str(tmp_path / "own")
+    assert "membrane" in refused(tmp_path / "bad", "--input", image, "--model", "membranes")
+    assert "--model" in refused(tmp_path / "bad", "--input", image, "--model", "membrane", "--stain", "nuclei")
+    package(tmp_path / "two", in_channels=2)
+    assert "predict.channels" in refused(tmp_path / "bad", "--input", image, "--model", tmp_path / "two")
+    assert not (tmp_path / "bad" / "config.yaml").exists()

@@ -36,6 +36,13 @@ def init(
             "dark background) or em (dark membranes, electron microscopy).",
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Network that makes the boundary map, instead of the image itself: membrane, which comes with bigseg, "
+            "or the path of your own.",
+        ),
+    ] = None,
     memory_gb: Annotated[float, typer.Option(min=1, help="Memory that one job may use.")] = 4.0,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing config.yaml.")] = False,
 ) -> None:
@@ -46,7 +53,7 @@ def init(
     from bigseg.errors import UserError
 
     if provenance is not None:
-        if any(given is not None for given in (input_path, key, axes, name, truth, stain, segmentation)):
+        if any(given is not None for given in (input_path, key, axes, name, truth, stain, segmentation, model)):
             raise UserError("--from tells of the image and the sample itself", "leave out the options about them")
         from bigseg.planning.rerun import write_config_of
 
@@ -55,6 +62,8 @@ def init(
         return
     if segmentation is not None and stain is not None:
         raise UserError("--stain tells how to segment, and --segmentation is one", "leave out one of them")
+    if model is not None and (stain is not None or segmentation is not None):
+        raise UserError("--model tells how to segment, and --stain and --segmentation do too", "leave out the others")
     if input_path is None and segmentation is not None:
         from bigseg.volumes.label_files import split_key
 
@@ -74,6 +83,7 @@ def init(
         memory_gb,
         stain=stain or "membrane",
         segmentation=segmentation,
+        model=model,
         force=force,
     ):
         typer.echo(line)

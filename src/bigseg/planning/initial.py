@@ -40,6 +40,7 @@ def write_initial_config(
     *,
     stain: Stain = "membrane",
     segmentation: str | None = None,
+    model: str | None = None,
     force: bool,
 ) -> list[str]:
     """Write ``config.yaml``, and beside it a ``Snakefile`` and a link to the profile, so that ``snakemake`` runs there.
@@ -54,6 +55,7 @@ def write_initial_config(
         memory_gb: memory that one job may use.
         stain: what is stained; it chooses how boundaries and background are told.
         segmentation: label volume that is the segmentation, so that none is made.
+        model: network that makes the boundary map, instead of what ``stain`` chooses.
         force: whether an existing configuration is replaced.
 
     Returns:
@@ -80,14 +82,19 @@ def write_initial_config(
     if segmentation is not None:
         sample["segmentation"] = {**_labels(segmentation), **told}
     sample_name = name or _sample_name(input_path)
+    sections = STAINS[stain] if model is None else {"predict": {"method": "network", "model": _model(model)}}
+    # What a network needs depends on its patches, not on the blocks.
     block, missing = _fit(sample_name, sample, STAINS[stain], memory_gb)
-    text = default_yaml({sample_name: sample}, **{**STAINS[stain], "blocks": {"block_shape": list(block)}})
+    sections = {**sections, "blocks": {"block_shape": list(block)}}
+    if model is not None:
+        _check(sample_name, sample, sections)
+    text = default_yaml({sample_name: sample}, **sections)
     with replacing(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
     write_snakefile(folder)
     blocks = Grid(header.volume_shape, block).number_of_blocks
     lines += [
-        f"  settings for {MEANINGS[stain]}" if segmentation is None else f"  segmented already: {segmentation}",
+        _how(stain, segmentation, model),
         f"  {blocks} blocks of {list(block)} voxels",
         *(f"  beware: time point {time} cannot be read: {why}" for time, why in missing.items()),
         *([f"  to leave them out set samples.{sample_name}.missing_times to skip"] if missing else []),
@@ -181,6 +188,26 @@ def _fit(
             if enough or halved >= sides[axis]:
                 return plan.grid.block_shape, plan.skipped
             sides[axis] = halved
+
+
+def _check(name: str, sample: dict[str, Any], sections: dict[str, dict[str, Any]]) -> None:
+    """Refuse what planning would refuse later, e.g. a model that does not fit the image."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = {"work": f"{scratch}/work", "results": f"{scratch}/results"}
+        samples = {name: {**sample, "missing_times": "skip"}}
+        plan_sample(validate_config({"samples": samples, **sections, **folders}, "bigseg init"), name)
+
+
+def _how(stain: Stain, segmentation: str | None, model: str | None) -> str:
+    """What makes the segmentation."""
+    if segmentation is not None:
+        return f"  segmented already: {segmentation}"
+    return f"  settings for {MEANINGS[stain]}" if model is None else f"  boundary map of the network {model}"
+
+
+def _model(model: str) -> str:
+    """A model as the configuration names it: one that lies here by its absolute path, others by their name."""
+    return _absolute(model) if Path(model).expanduser().exists() else model
 
 
 def _absolute(path: str) -> str:
