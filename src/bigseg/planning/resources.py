@@ -27,6 +27,9 @@ _BASE_MB = 250
 _PARTITION_MB = 300
 """The same for the partition, which loads solvers as well."""
 
+_QUALITY_MB = 260
+"""The same for the comparison with a solve in core, which loads solvers only where the graph is small enough."""
+
 _TABLES_MB = 230
 """The same for a step of a single piece, which reads tables with one thread."""
 
@@ -186,8 +189,14 @@ def memory_mb(plan: SamplePlan, step: Step, threads: int, attempt: int) -> int:
         need = voxels // _VOXELS_PER_OBJECT * _BYTES_PER_OBJECT_IN_CONTACT // 1_000_000
     else:
         need = voxels // _VOXELS_PER_OBJECT * _BYTES_PER_OBJECT * (1 if step.per_time else len(plan.times)) // 1_000_000
-    base = _PARTITION_MB if step.stage == "partition" else _BASE_MB if step.in_batches else _TABLES_MB
-    return (SNAKEMAKE_MB + base + need) << (attempt - 1)
+    return (SNAKEMAKE_MB + _base_mb(step) + need) << (attempt - 1)
+
+
+def _base_mb(step: Step) -> int:
+    """What a process needs to be there."""
+    if step.name == "partition.quality":
+        return _QUALITY_MB
+    return _PARTITION_MB if step.stage == "partition" else _BASE_MB if step.in_batches else _TABLES_MB
 
 
 def _opened(step: Step) -> list[str]:
