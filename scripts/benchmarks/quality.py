@@ -114,7 +114,9 @@ def data_sets(folder: Path) -> dict[str, DataSet]:
         recipes = {"gasp": dark}
         if FIB25_MODEL.exists():
             told = yaml.safe_load((CONFIG / "fib25.yaml").read_text(encoding="utf-8"))
-            stages = {key: told[key] for key in ("predict", "supervoxels", "partition", "segment") if key in told}
+            stages = {
+                key: told[key] for key in ("predict", "supervoxels", "partition", "segment", "execution") if key in told
+            }
             recipes["network"] = {**stages, "predict": {**stages["predict"], "model": str(FIB25_MODEL)}}
         sets["fib25"] = DataSet(
             {"input": {"path": str(FIB25), "key": "raw"}},
