@@ -16,7 +16,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "scripts" / "benchmarks"
 
 SMALL = {
     "memory": ["--sizes", "32", "--block", "32", "--recipes", "gasp"],
-    "overhead": ["--quick", "--blocks", "3"],
+    "overhead": ["--quick", "--blocks", "5"],
     "partition": ["--quick", "--methods", "gasp,mutex"],
     "predict": ["--side", "32", "--block", "16", "--features", "2", "--repeats", "1"],
     "recompute": ["--size", "64"],
