@@ -11,6 +11,7 @@ import pytest
 import tifffile
 import typer
 from lineage_problems import tally, truth_movie, with_parents, wrong_result
+from pipeline_checks import DATA
 from test_cli_evaluate import ArraySource, write_ome_zarr
 from typer.testing import CliRunner
 
@@ -25,7 +26,7 @@ from bigseg.labels.tracking import derive_lineage
 from bigseg.tracks.ctc import lineage_text
 from bigseg.tracks.table import write_tracks
 
-FLUO = Path("/work/shared/data/timelapse/fluo_n2dh_sim_10f.h5")
+FLUO = DATA / "timelapse" / "fluo_n2dh_sim_10f.h5"
 
 TRUTH, TRUE_LINEAGE = truth_movie(np.random.default_rng(12))
 RESULT, LINEAGE = wrong_result(np.random.default_rng(3), TRUTH, TRUE_LINEAGE)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lineage_problems import seen_in, truth_movie, wrong_result
+from pipeline_checks import DATA
 
 from bigseg.geometry.box import Box
 from bigseg.geometry.grid import Grid
@@ -18,7 +17,7 @@ from bigseg.kernels.derived_lineage import LineageFinder, find_places, merge_pla
 from bigseg.kernels.lineage import Lineage, restrict
 from bigseg.kernels.synthetic.tissue_movie import TissueMovie
 
-FLUO = Path("/work/shared/data/timelapse/fluo_n2dh_sim_10f.h5")
+FLUO = DATA / "timelapse" / "fluo_n2dh_sim_10f.h5"
 
 
 def derive(lapse: np.ndarray, voxel_size: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Lineage:
