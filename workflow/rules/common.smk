@@ -16,6 +16,8 @@ from bigseg.planning.workflow import Workflow
 def default_config():
     """The configuration where none is named. It is read here first, because Snakemake would not say what is wrong."""
     path = "config.yaml" if os.path.exists("config.yaml") else "config/config.yaml"
+    if not workflow.is_main_process:  # jobs read these rules again
+        return path
     try:
         read_settings(Path(path if os.path.exists(path) else "config.yaml"))
     except UserError as error:

@@ -17,6 +17,7 @@ from bigseg.config.samples import Input
 from bigseg.errors import UserError
 from bigseg.geometry.box import Triple
 from bigseg.geometry.grid import Grid
+from bigseg.networks.shipped import find_shipped
 from bigseg.planning.resources import memory_mb
 from bigseg.planning.sample import plan_sample
 from bigseg.planning.stains import MEANINGS, STAINS, Stain
@@ -206,8 +207,13 @@ def _how(stain: Stain, segmentation: str | None, model: str | None) -> str:
 
 
 def _model(model: str) -> str:
-    """A model as the configuration names it: one that lies here by its absolute path, others by their name."""
-    return _absolute(model) if Path(model).expanduser().exists() else model
+    """A model as the configuration names it: one that lies here by its absolute path, others by their name.
+
+    A folder of the user's own that is named like a model of bigseg's is ``./name``, as in the configuration.
+    """
+    if find_shipped(model) is not None or not Path(model).expanduser().exists():
+        return model
+    return _absolute(model)
 
 
 def _absolute(path: str) -> str:
